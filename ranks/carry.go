@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"dipls/internal/contain"
 	"dipls/ranks/host"
@@ -18,26 +21,105 @@ func Bring(ctx context.Context, payload wire.Payload, from, to host.Host, told f
 	if name := payload.Host(); name == "" || name == to.Name() {
 		return payload, func() {}, nil
 	}
-	return carry(ctx, payload, from, to, &progress{told: told})
+	copies, free, err := carry(ctx, payload, from, []host.Host{to}, told)
+	if err != nil {
+		return nil, nil, err
+	}
+	return copies[0], free, nil
 }
 
-// carry copies a payload's files from one host to another.
-func carry(ctx context.Context, payload wire.Payload, from, to host.Host, p *progress) (there wire.Payload, free func(), err error) {
-	var object map[string]json.RawMessage
-	var files []host.SharedFile
-	if err = json.Unmarshal(payload, &object); err == nil {
-		err = json.Unmarshal(object["files"], &files)
+// carry copies variables from one host to others, all of them or none. told hears how much there is on the host that has least; nil: nobody does.
+func carry(ctx context.Context, payload wire.Payload, from host.Host, to []host.Host, told func(moved, total int64)) (
+	copies []wire.Payload, free func(), err error,
+) {
+	c := &carriage{from: from, kept: make([]host.Kept, len(to)), has: make([]int64, len(to)), told: told}
+	if err = json.Unmarshal(payload, &c.object); err == nil {
+		err = json.Unmarshal(c.object["files"], &c.files)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("variables of %s: %w", from.Name(), err)
 	}
-	sizes := make([]int64, len(files))
-	var total int64
-	for i, f := range files {
-		sizes[i] = f.Size
-		total += f.Size
+	for _, f := range c.files {
+		c.sizes = append(c.sizes, f.Size)
+		c.total += f.Size
 	}
-	p.expect(total)
+	if err := c.keep(ctx, to); err != nil {
+		c.free()
+		return nil, nil, err
+	}
+	for i, h := range to {
+		there, err := c.on(h, c.kept[i].Files)
+		if err != nil {
+			c.free()
+			return nil, nil, err
+		}
+		copies = append(copies, there)
+	}
+	return copies, c.free, nil
+}
+
+// carriage is the way of a payload's files to other hosts.
+type carriage struct {
+	from   host.Host
+	object map[string]json.RawMessage // the payload
+	files  []host.SharedFile
+	sizes  []int64
+	total  int64
+	kept   []host.Kept // by host
+
+	mu   sync.Mutex
+	has  []int64 // bytes, by host
+	told func(moved, total int64)
+}
+
+// keep has all hosts keep the files. Those that can pass them on to each other do.
+func (c *carriage) keep(ctx context.Context, to []host.Host) error {
+	var chained []int
+	g, ctx := errgroup.WithContext(ctx)
+	for i, h := range to {
+		if _, ok := h.(host.Chained); ok {
+			chained = append(chained, i)
+			continue
+		}
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			return c.explain(h.Name(), c.keepAlone(ctx, i, h))
+		})
+	}
+	if len(chained) > 0 {
+		g.Go(func() (err error) {
+			defer contain.AsError(&err)
+			name := to[chained[0]].Name()
+			if n := len(chained); n > 1 {
+				name = fmt.Sprintf("%d hosts", n)
+			}
+			return c.explain(name, c.keepChained(ctx, chained, to))
+		})
+	}
+	return g.Wait()
+}
+
+func (c *carriage) explain(to string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("copy variables from %s to %s: %w", c.from.Name(), to, err)
+	}
+	return err
+}
+
+func (c *carriage) keepChained(ctx context.Context, which []int, to []host.Host) error {
+	first := to[which[0]].(host.Chained)
+	var others []host.Host
+	for _, i := range which[1:] {
+		others = append(others, to[i])
+	}
+	kept, err := first.KeepAlong(ctx, others, c.sizes, c.source, func(has int64) { c.count(has, which...) })
+	for n, one := range kept {
+		c.kept[which[n]] = one
+	}
+	return err
+}
+
+func (c *carriage) keepAlone(ctx context.Context, i int, to host.Host) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r, w := io.Pipe()
@@ -46,49 +128,84 @@ func carry(ctx context.Context, payload wire.Payload, from, to host.Host, p *pro
 		err := io.ErrUnexpectedEOF
 		defer func() { w.CloseWithError(err) }()
 		defer contain.AsError(&err)
-		if err = from.Fetch(ctx, files, io.MultiWriter(w, p)); err == nil {
+		if err = c.source(ctx, io.MultiWriter(w, &counter{func(sent int64) { c.count(sent, i) }, 0}), 0); err == nil {
 			err = io.EOF
 		}
 	})
-	kept, free, err := to.Keep(ctx, sizes, r)
+	files, free, err := to.Keep(ctx, c.sizes, r)
 	if err != nil {
 		stop(err)
 	}
 	r.CloseWithError(io.ErrClosedPipe)
 	sending.Wait()
-	if err != nil {
-		return nil, nil, fmt.Errorf("copy variables from %s to %s: %w", from.Name(), to.Name(), err)
+	if err == nil {
+		c.kept[i] = host.Kept{Files: files, Free: free}
 	}
-	object["host"], _ = json.Marshal(to.Name()) // strings and numbers can be marshalled
-	object["files"], _ = json.Marshal(kept)
-	if there, err = json.Marshal(object); err != nil {
-		free()
-		return nil, nil, err
-	}
-	return there, free, nil
+	return err
 }
 
-// progress adds up how much has moved.
-type progress struct {
-	told func(moved, total int64) // nil: nobody wants to know
-
-	mu           sync.Mutex
-	moved, total int64
+// source is a [host.Source].
+func (c *carriage) source(ctx context.Context, w io.Writer, skip int64) error {
+	if skip > 0 {
+		w = &skipper{w, skip}
+	}
+	return c.from.Fetch(ctx, c.files, w)
 }
 
-func (p *progress) expect(n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.total += n
+// count tells how much hosts have.
+func (c *carriage) count(has int64, which ...int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range which {
+		c.has[i] = has
+	}
+	if c.told != nil {
+		c.told(slices.Min(c.has), c.total)
+	}
+}
+
+// on is the payload for the processes of a host.
+func (c *carriage) on(h host.Host, files []host.SharedFile) (wire.Payload, error) {
+	c.object["host"], _ = json.Marshal(h.Name()) // strings and numbers can be marshalled
+	c.object["files"], _ = json.Marshal(files)
+	return json.Marshal(c.object)
+}
+
+// free frees the copies.
+func (c *carriage) free() {
+	for _, kept := range c.kept {
+		if kept.Free != nil {
+			kept.Free()
+		}
+	}
+}
+
+// counter is a writer that tells how much has been written.
+type counter struct {
+	told    func(written int64)
+	written int64
 }
 
 // Write implements [io.Writer].
-func (p *progress) Write(data []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.moved += int64(len(data))
-	if p.told != nil {
-		p.told(p.moved, p.total)
-	}
+func (c *counter) Write(data []byte) (int, error) {
+	c.written += int64(len(data))
+	c.told(c.written)
 	return len(data), nil
+}
+
+// skipper is a writer that leaves out the first bytes.
+type skipper struct {
+	w    io.Writer
+	left int64
+}
+
+// Write implements [io.Writer].
+func (s *skipper) Write(data []byte) (int, error) {
+	skipped := min(s.left, int64(len(data)))
+	s.left -= skipped
+	if skipped == int64(len(data)) {
+		return len(data), nil
+	}
+	n, err := s.w.Write(data[skipped:])
+	return int(skipped) + n, err
 }

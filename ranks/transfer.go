@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"dipls/internal/contain"
 	"dipls/ranks/host"
 	"dipls/ranks/link"
 	"dipls/ranks/wire"
@@ -41,7 +38,8 @@ func (p *PreparedPush) encode(payload wire.Payload) error {
 	return nil
 }
 
-// Spread copies the variables from their host to those of processes, once to each where they are not yet. Free frees the copies, also after an error.
+// Spread copies the variables from their host to those of processes, once to each where they are not yet. told hears how much there is on the host that
+// has least. Free frees the copies, also after an error.
 func (p *PreparedPush) Spread(ctx context.Context, from host.Host, to []host.Host, told func(moved, total int64)) error {
 	var missing []host.Host
 	for _, h := range to {
@@ -52,28 +50,17 @@ func (p *PreparedPush) Spread(ctx context.Context, from host.Host, to []host.Hos
 	if len(missing) == 0 {
 		return nil
 	}
-	progress := &progress{told: told}
-	copies := make([]wire.Payload, len(missing))
-	frees := make([]func(), len(missing))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, h := range missing {
-		g.Go(func() (err error) {
-			defer contain.AsError(&err)
-			copies[i], frees[i], err = carry(ctx, p.request.Payload, from, h, progress)
+	copies, free, err := carry(ctx, p.request.Payload, from, missing, told)
+	if err != nil {
+		return err
+	}
+	p.free = append(p.free, free)
+	for _, there := range copies {
+		if err := p.encode(there); err != nil {
 			return err
-		})
-	}
-	err := g.Wait()
-	for i, free := range frees {
-		if free == nil {
-			continue
-		}
-		p.free = append(p.free, free)
-		if err == nil {
-			err = p.encode(copies[i])
 		}
 	}
-	return err
+	return nil
 }
 
 // Free frees the copies. Processes that have taken the variables keep them.

@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"dipls/ranks/link":               {"dipls/ranks/wire"},
 	"dipls/ranks/agent":              {},
 	"dipls/ranks/host":               {"dipls/ranks/wire", "dipls/ranks/agent"},
-	"dipls/ranks/host/afar":          {"dipls/ranks/host", "dipls/ranks/host/mux", "dipls/ranks/link", "dipls/ranks/wire"},
+	"dipls/ranks/host/afar":          {"dipls/ranks/host", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/link", "dipls/ranks/wire"},
 	"dipls/ranks/host/afar/afartest": {"dipls/ranks/host/join", "dipls/ranks/host/mux"},
 	"dipls/ranks/host/join":          {"dipls/ranks/host/mux"},
 	"dipls/ranks/host/mux":           {},

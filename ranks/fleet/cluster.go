@@ -26,6 +26,7 @@ const closePatience = 5 * time.Second
 // cluster is a fleet of real hosts.
 type cluster struct {
 	o          Options
+	ports      join.Ports
 	allocation launch.Allocation
 	gate       *join.Gate
 	socket     string // the gate's Unix socket

@@ -43,15 +43,21 @@ func (f *cluster) Meet(ctx context.Context, among []host.Host) (Meeting, error) 
 		return Meeting{}, err
 	}
 	for _, at := range offer.At {
-		if m, ok := meetingAt(at, hosts, routes); ok {
-			return m, nil
+		m, addresses, ok := meetingAt(at, hosts, routes)
+		if !ok {
+			continue
 		}
+		for i, h := range hosts {
+			h.MeetAt(addresses[i])
+		}
+		return m, nil
 	}
 	return Meeting{}, unreached(hosts, routes, offer)
 }
 
-// meetingAt is a meeting at an address, if all hosts have reached it.
-func meetingAt(at netip.AddrPort, hosts []*afar.Host, routes [][]afar.Route) (m Meeting, ok bool) {
+// meetingAt is a meeting at an address, if all hosts have reached it, and by which of their own addresses they have.
+func meetingAt(at netip.AddrPort, hosts []*afar.Host, routes [][]afar.Route) (m Meeting, addresses []netip.Addr, ok bool) {
+	addresses = []netip.Addr{at.Addr()}
 	m = Meeting{Address: at.Addr().String(), Interfaces: make([]string, len(hosts))}
 	for _, a := range hosts[0].Facts().Addresses {
 		if a.IP == at.Addr() {
@@ -61,11 +67,12 @@ func meetingAt(at netip.AddrPort, hosts []*afar.Host, routes [][]afar.Route) (m 
 	for i := 1; i < len(hosts); i++ {
 		at := slices.IndexFunc(routes[i], func(r afar.Route) bool { return r.To == at })
 		if at < 0 {
-			return m, false
+			return m, nil, false
 		}
 		m.Interfaces[i] = routes[i][at].Interface
+		addresses = append(addresses, routes[i][at].From)
 	}
-	return m, true
+	return m, addresses, true
 }
 
 // unreached says which hosts do not reach the first one.

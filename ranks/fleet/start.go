@@ -55,7 +55,7 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &cluster{o: o, copies: copies{turn: make(chan struct{}, 1)}}
+	f := &cluster{o: o, ports: ports, copies: copies{turn: make(chan struct{}, 1)}}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	allocation, err := plan.Launcher(launch.Options{Log: o.Log}).Allocate(ctx, f.told)
 	if err != nil {
@@ -307,7 +307,7 @@ func (f *cluster) goWithout(m *member, why string) {
 func (f *cluster) enter(ctx context.Context, m *member, a join.Arrival) error {
 	name := f.nameOf(m.number, a.Facts)
 	far, err := afar.New(ctx, a.Conn, afar.Options{
-		Name: name, Log: f.o.Log, Astray: func(wanted, instead string) { f.o.Astray(name, wanted, instead) },
+		Name: name, Certificate: a.Certificate, Ports: f.ports, Log: f.o.Log, Astray: func(wanted, instead string) { f.o.Astray(name, wanted, instead) },
 	})
 	if err != nil {
 		_ = a.Conn.Close()

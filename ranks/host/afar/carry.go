@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"dipls/ranks/host"
@@ -18,8 +17,15 @@ import (
 // carrierAnswer is a line of a carrier (dip_agent/hosts/carrier.py).
 type carrierAnswer struct {
 	Files []host.SharedFile `json:"files"`  // that it keeps
-	Hash  string            `json:"sha256"` // of all bytes
+	Hash  string            `json:"sha256"` // of all bytes; it is the last word
 	Error string            `json:"error"`
+	Has   int64             `json:"has"` // how many bytes there are
+
+	// In a chain.
+	Port      int    `json:"port"`      // where it waits for the host before it; 0: nowhere
+	Lost      string `json:"lost"`      // why no more comes from the host before it
+	Unreached string `json:"unreached"` // why the next host cannot be reached
+	Refused   string `json:"refused"`   // who has come instead of the host before it
 }
 
 // carrier is a process there that keeps or fetches bytes, and ends with its channel.
@@ -27,24 +33,30 @@ type carrier struct {
 	host    *Host
 	channel *mux.Channel
 	answers *bufio.Reader
-	hash    hash.Hash // of what has passed
 }
 
 // newCarrier starts a carrier with its request.
-func (h *Host) newCarrier(request any) (*carrier, error) {
+func (h *Host) newCarrier(ctx context.Context, request any) (*carrier, error) {
 	channel, err := h.conn.Open(map[string]string{"serve": "carrier"})
 	if err != nil {
 		return nil, err
 	}
-	line, err := json.Marshal(request)
-	if err == nil {
-		_, err = channel.Write(append(line, '\n'))
-	}
-	if err != nil {
+	defer context.AfterFunc(ctx, func() { channel.Close() })()
+	c := &carrier{h, channel, bufio.NewReaderSize(channel, 64<<10)}
+	if err := c.say(request); err != nil {
 		channel.Close()
-		return nil, err
+		return nil, c.explain(ctx, err)
 	}
-	return &carrier{h, channel, bufio.NewReaderSize(channel, 64<<10), sha256.New()}, nil
+	return c, nil
+}
+
+// say writes a line.
+func (c *carrier) say(what any) error {
+	line, err := json.Marshal(what)
+	if err == nil {
+		_, err = c.channel.Write(append(line, '\n'))
+	}
+	return err
 }
 
 // answer reads a line.
@@ -59,10 +71,10 @@ func (c *carrier) answer() (a carrierAnswer, err error) {
 	return a, err
 }
 
-// agrees compares what has passed with what was kept or read there.
-func (c *carrier) agrees(a carrierAnswer) error {
-	if got := hex.EncodeToString(c.hash.Sum(nil)); got != a.Hash {
-		return fmt.Errorf("what has come is not what was sent (SHA-256 %.12s… and %.12s…)", got, a.Hash)
+// agree compares the SHA-256, in hexadecimal, of what was sent and of what has come.
+func agree(sent, come string) error {
+	if sent != come {
+		return fmt.Errorf("what has come is not what was sent (SHA-256 %.12s… and %.12s…)", come, sent)
 	}
 	return nil
 }
@@ -80,69 +92,28 @@ func (c *carrier) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("%s: %w", c.host.name, err)
 }
 
-// Keep implements [host.Host]. The memory is that of a process there, which ends when it is freed.
+// Keep implements [host.Host].
 func (h *Host) Keep(ctx context.Context, sizes []int64, r io.Reader) (files []host.SharedFile, free func(), err error) {
-	c, err := h.newCarrier(map[string][]int64{"keep": sizes})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer context.AfterFunc(ctx, func() { c.channel.Close() })()
 	var total int64
 	for _, size := range sizes {
 		total += size
 	}
-	type outcome struct {
-		carrierAnswer
-		err error
-	}
-	answers := make(chan outcome, 1)
-	go func() {
-		a, err := c.answer()
-		if err != nil {
-			c.channel.Close() // it takes no more
+	kept, err := h.KeepAlong(ctx, nil, sizes, func(_ context.Context, w io.Writer, _ int64) error {
+		_, err := io.CopyN(w, r, total)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
 		}
-		answers <- outcome{a, err}
-	}()
-	source := &source{r: r}
-	_, err = io.CopyN(io.MultiWriter(c.channel, c.hash), source, total)
-	broken := err != nil && source.err != nil
-	if broken {
-		c.channel.Close() // there is nothing more to wait for
-	}
-	a := <-answers
-	switch {
-	case broken:
-		err = source.err
-	case a.err != nil:
-		err = a.err
-	case err == nil:
-		err = c.agrees(a.carrierAnswer)
-	}
-	if err = c.explain(ctx, err); err != nil {
-		c.channel.Close()
+		return err
+	}, nil)
+	if err != nil {
 		return nil, nil, err
 	}
-	return a.Files, func() { c.channel.Close() }, nil
-}
-
-// source is a reader that remembers its error.
-type source struct {
-	r   io.Reader
-	err error
-}
-
-// Read implements [io.Reader].
-func (s *source) Read(p []byte) (n int, err error) {
-	n, err = s.r.Read(p)
-	if s.err = err; errors.Is(err, io.EOF) {
-		s.err = io.ErrUnexpectedEOF
-	}
-	return n, err
+	return kept[0].Files, kept[0].Free, nil
 }
 
 // Fetch implements [host.Host].
 func (h *Host) Fetch(ctx context.Context, files []host.SharedFile, w io.Writer) error {
-	c, err := h.newCarrier(map[string][]host.SharedFile{"fetch": files})
+	c, err := h.newCarrier(ctx, map[string][]host.SharedFile{"fetch": files})
 	if err != nil {
 		return err
 	}
@@ -152,13 +123,14 @@ func (h *Host) Fetch(ctx context.Context, files []host.SharedFile, w io.Writer) 
 	for _, f := range files {
 		total += f.Size
 	}
+	sum := sha256.New()
 	if _, err = c.answer(); err == nil {
-		_, err = io.CopyN(io.MultiWriter(w, c.hash), c.answers, total)
+		_, err = io.CopyN(io.MultiWriter(w, sum), c.answers, total)
 	}
 	if err == nil {
 		var a carrierAnswer
 		if a, err = c.answer(); err == nil {
-			err = c.agrees(a)
+			err = agree(a.Hash, hex.EncodeToString(sum.Sum(nil)))
 		}
 	}
 	return c.explain(ctx, err)

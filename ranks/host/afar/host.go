@@ -16,6 +16,8 @@ package afar
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -24,6 +26,7 @@ import (
 	"go.uber.org/zap"
 
 	"dipls/ranks/host"
+	"dipls/ranks/host/join"
 	"dipls/ranks/host/mux"
 	"dipls/ranks/wire"
 )
@@ -38,9 +41,11 @@ const (
 
 // Options say how a host appears.
 type Options struct {
-	Name   string                       // no other host of the session has it; "" is the hostname
-	Astray func(wanted, instead string) // hears that a node runs in another folder, for the wanted one is not there; must not wait; nil: nobody does
-	Log    *zap.Logger                  // nil: none
+	Name        string                       // no other host of the session has it; "" is the hostname
+	Certificate [sha256.Size]byte            // SHA-256 of the certificate that it has joined with
+	Ports       join.Ports                   // where other hosts may reach it
+	Astray      func(wanted, instead string) // hears that a node runs in another folder, for the wanted one is not there; must not wait; nil: nobody does
+	Log         *zap.Logger                  // nil: none
 }
 
 // Facts are what a host says of itself.
@@ -67,15 +72,19 @@ type Address struct {
 type Host struct {
 	host.Observer
 
-	name    string
-	conn    *mux.Conn
-	astray  func(wanted, instead string)
-	log     *zap.Logger
-	facts   Facts
-	environ []string
+	name        string
+	conn        *mux.Conn
+	certificate string // its SHA-256, in hexadecimal
+	ports       join.Ports
+	astray      func(wanted, instead string)
+	log         *zap.Logger
+	facts       Facts
+	environ     []string
 
 	mu      sync.Mutex
-	machine *service // see ask
+	machine *service       // see ask
+	meeting netip.Addr     // see MeetAt; zero: not known
+	apart   map[*Host]bool // those that do not reach it there
 }
 
 var _ host.Host = (*Host)(nil)
@@ -89,7 +98,9 @@ func New(ctx context.Context, conn *mux.Conn, o Options) (*Host, error) {
 	if o.Astray == nil {
 		o.Astray = func(string, string) {}
 	}
-	h := &Host{name: o.Name, conn: conn, astray: o.Astray, log: o.Log}
+	h := &Host{
+		name: o.Name, conn: conn, certificate: hex.EncodeToString(o.Certificate[:]), ports: o.Ports, astray: o.Astray, log: o.Log, apart: make(map[*Host]bool),
+	}
 	if err := h.ask(ctx, "facts", nil, &h.facts); err != nil {
 		return nil, fmt.Errorf("ask host %s what it is: %w", o.Name, err)
 	}

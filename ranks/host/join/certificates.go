@@ -56,7 +56,7 @@ func (a *authority) issue(host int) (cert []byte, key string, err error) {
 		return nil, "", err
 	}
 	template := certificateTemplate(fmt.Sprintf("dipls host %d", host))
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} // the second for other hosts
 	if cert, err = x509.CreateCertificate(rand.Reader, template, a.cert, &k.PublicKey, a.key); err != nil {
 		return nil, "", err
 	}

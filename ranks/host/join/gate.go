@@ -9,11 +9,12 @@
 // The agent trusts that one certificate. Each end says one line of JSON, [Hello] and Welcome, and the host confirms:
 //
 //	host:    {"protocol": 1, "token": "…", "host": {…}}
-//	session: {"index": 3, "lease": 60, "certificate": "…", "key": "…"}     or {"refused": "why", "again": false}
+//	session: {"index": 3, "lease": 60, "certificate": "…", "key": "…", "authority": "…"}     or {"refused": "why", "again": false}
 //	host:    {"joined": true}
 //
 // Frames of package mux follow. A token is good for the hosts of one start, once each, until the start ends. From then on a host is known by the
-// certificate that it was given, which the session's own authority has signed; the authority's key never leaves memory. With that, it resumes:
+// certificate that it was given, which the session's own authority has signed; the authority's key never leaves memory. Hosts know each other by these
+// certificates, too (dip_agent/hosts/hop.py). With its own, a host resumes:
 //
 //	host:    {"protocol": 1, "resume": {"index": 3, "received": 4711}}
 //	session: {"index": 3, "lease": 60, "received": 815}
@@ -288,7 +289,9 @@ func (g *Gate) join(tc *connection, t ticket, facts json.RawMessage, known func(
 	if err != nil {
 		return false, fmt.Errorf("make a certificate: %w", err)
 	}
-	err = tc.writeLine(welcome{Index: host, Lease: g.opts.Lease.Seconds(), Certificate: certificatePEM(cert), Key: key})
+	err = tc.writeLine(welcome{
+		Index: host, Lease: g.opts.Lease.Seconds(), Certificate: certificatePEM(cert), Key: key, Authority: certificatePEM(g.ca.cert.Raw),
+	})
 	if err != nil {
 		return false, err
 	}
@@ -326,7 +329,7 @@ func (g *Gate) join(tc *connection, t ticket, facts json.RawMessage, known func(
 	}
 	g.mu.Lock()
 	if !s.ended {
-		s.arrivals <- Arrival{Host: host, Facts: facts, Conn: guest.conn} // it has room for each host
+		s.arrivals <- Arrival{Host: host, Facts: facts, Certificate: id, Conn: guest.conn} // it has room for each host
 		g.mu.Unlock()
 		return true, nil
 	}

@@ -35,6 +35,7 @@ type welcome struct {
 	Lease       float64 `json:"lease"` // seconds
 	Certificate string  `json:"certificate,omitempty"`
 	Key         string  `json:"key,omitempty"`
+	Authority   string  `json:"authority,omitempty"` // the certificate of who has signed those of all hosts
 	Received    uint64  `json:"received"`
 }
 

@@ -29,8 +29,8 @@ type pythonHost struct {
 	ended   chan struct{}
 }
 
-// startPython starts it, under another command if one is given.
-func startPython(t testing.TB, startup line, under ...string) *pythonHost {
+// pythonCommand runs a script of testdata with the agent, under another command if one is given.
+func pythonCommand(t testing.TB, script string, under ...string) *exec.Cmd {
 	t.Helper()
 	python := testpython.Path()
 	if _, err := os.Stat(python); err != nil {
@@ -40,9 +40,17 @@ func startPython(t testing.TB, startup line, under ...string) *pythonHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := append(under, python, "-S", "testdata/host.py")
-	h := &pythonHost{process: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
-	h.process.Env = append(os.Environ(), "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1")
+	command := append(under, python, "-S", filepath.Join("testdata", script))
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+src, "PYTHONDONTWRITEBYTECODE=1")
+	return cmd
+}
+
+// startPython starts it, under another command if one is given.
+func startPython(t testing.TB, startup line, under ...string) *pythonHost {
+	t.Helper()
+	var err error
+	h := &pythonHost{process: pythonCommand(t, "host.py", under...), ended: make(chan struct{})}
 	h.process.Stdout, h.process.Stderr = &h.stdout, &h.stdout
 	if h.stdin, err = h.process.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -29,9 +29,10 @@ type Expected struct {
 
 // Arrival is a host that has joined.
 type Arrival struct {
-	Host  int             // its number
-	Facts json.RawMessage // what it says of itself
-	Conn  *mux.Conn       // the caller closes it
+	Host        int               // its number
+	Facts       json.RawMessage   // what it says of itself
+	Certificate [sha256.Size]byte // the SHA-256 of its certificate
+	Conn        *mux.Conn         // the caller closes it
 }
 
 // Start is a start of hosts. Its tokens are valid until Close.

@@ -22,10 +22,9 @@ const patience = 2 * time.Minute
 
 // Agent is the agent of a host.
 type Agent struct {
-	Conn  *mux.Conn
-	Facts json.RawMessage // as it has joined with
-	Relay *os.Process     // what a launcher would have started
-	Ended <-chan error    // how that ended
+	join.Arrival
+	Relay *os.Process  // what a launcher would have started
+	Ended <-chan error // how that ended
 
 	gate *join.Gate
 }
@@ -43,6 +42,7 @@ func (a *Agent) Vanish() {
 type Options struct {
 	Name    string
 	Lease   time.Duration // 0: the usual one
+	Beside  *Agent        // whose session it joins, too; nil: it has one of its own
 	Env     []string      // besides that of the test, in the form of [os.Environ]
 	OnState func(mux.State, error)
 }
@@ -50,10 +50,7 @@ type Options struct {
 // Start starts the agent of a host. When the test ends, it is told to end, and must.
 func Start(t testing.TB, o Options) *Agent {
 	t.Helper()
-	gate, err := join.New(join.Options{Listen: []string{"127.0.0.1"}, Lease: o.Lease})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gate := newGate(t, o)
 	onState := func(_ int, s mux.State, err error) {
 		if o.OnState != nil {
 			o.OnState(s, err)
@@ -95,7 +92,7 @@ func Start(t testing.TB, o Options) *Agent {
 	a := &Agent{Relay: cmd.Process, Ended: ended, gate: gate}
 	select {
 	case arrival := <-start.Arrivals():
-		a.Conn, a.Facts = arrival.Conn, arrival.Facts
+		a.Arrival = arrival
 	case err := <-ended:
 		t.Fatalf("the agent has ended: %v", err)
 	case <-ctx.Done():
@@ -104,7 +101,9 @@ func Start(t testing.TB, o Options) *Agent {
 	}
 	t.Cleanup(func() {
 		a.Conn.Close()
-		gate.Close()
+		if o.Beside == nil {
+			gate.Close()
+		}
 		select {
 		case <-ended:
 		case <-time.After(patience):
@@ -113,4 +112,17 @@ func Start(t testing.TB, o Options) *Agent {
 		}
 	})
 	return a
+}
+
+// newGate is what an agent joins by.
+func newGate(t testing.TB, o Options) *join.Gate {
+	t.Helper()
+	if o.Beside != nil {
+		return o.Beside.gate
+	}
+	gate, err := join.New(join.Options{Listen: []string{"127.0.0.1"}, Lease: o.Lease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gate
 }

@@ -14,7 +14,6 @@ import random
 import selectors
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..system import Bell
+from .identity import Identity
 from .mux import Mux, ProtocolError
 
 _PROTOCOL = 1
@@ -55,43 +55,17 @@ class Welcome:
     received: int  # bytes of counted frames
     certificate: str = ""
     key: str = ""
+    authority: str = ""
 
 
-@dataclass
-class _Identity:
-    """What a host has to resume with."""
-
-    index: int
-    certificate: str
-    key: str
-
-
-def _context(server: str, identity: _Identity | None) -> ssl.SSLContext:
+def _context(server: str, identity: Identity | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loads no authorities of the system
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the certificate counts, whatever the address is
     context.load_verify_locations(cadata=server)
     if identity:
-        with _as_file(identity.certificate + identity.key) as path:
-            context.load_cert_chain(path)
+        identity.show(context)
     return context
-
-
-@contextlib.contextmanager
-def _as_file(text: str) -> Iterator[str]:
-    """Give a path to the text, in memory where the system can."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("dipls", os.MFD_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-            yield f"/proc/self/fd/{fd}"
-        finally:
-            os.close(fd)
-    else:
-        with tempfile.NamedTemporaryFile("w", prefix="dipls-") as file:  # of mode 0600
-            file.write(text)
-            file.flush()
-            yield file.name
 
 
 class Road:
@@ -103,7 +77,7 @@ class Road:
         self._der = ssl.PEM_cert_to_DER_cert(certificate)
 
     def dial(
-        self, hello: dict[str, Any], identity: _Identity | None, patience: float
+        self, hello: dict[str, Any], identity: Identity | None, patience: float
     ) -> tuple[ssl.SSLSocket, Welcome, bytes]:
         """Say hello to the session. Return the connection, what the session says, and what has come after that."""
         deadline = time.monotonic() + patience
@@ -219,7 +193,12 @@ def _parse(line: bytes) -> Welcome:
     if said.get("refused"):
         raise Refused(said["refused"], said.get("again", False))
     return Welcome(
-        said["index"], said["lease"], said.get("received", 0), said.get("certificate", ""), said.get("key", "")
+        said["index"],
+        said["lease"],
+        said.get("received", 0),
+        said.get("certificate", ""),
+        said.get("key", ""),
+        said.get("authority", ""),
     )
 
 
@@ -242,7 +221,7 @@ class Uplink:
         self._selector = selector
         self._road = Road(startup["addresses"], startup["certificate"])
         self._join = {"token": startup["token"], "host": facts}
-        self._identity: _Identity | None = None
+        self.identity: Identity | None = None
         self._greeted = False  # a frame has come: the session knows that we have our certificate
         self._over = False
 
@@ -289,7 +268,7 @@ class Uplink:
         self._heard = min(now, self._heard + max(now - self._due, 0.0))
         if now >= self._heard + self._lease:
             silent = f"no answer from the session for {self._lease:g} s"
-            self._finish(silent if self._identity else self._trouble or silent)
+            self._finish(silent if self.identity else self._trouble or silent)
         elif self._sock and now >= self._heard + self._silence():
             self._broken("no answer")
         elif self._sock and now >= self._beat:
@@ -349,14 +328,14 @@ class Uplink:
 
     def _attempt(self) -> None:
         self._attempt_at = None
-        if self._identity:
-            hello = {"resume": {"index": self._identity.index, "received": self.mux.received}}
+        if self.identity:
+            hello = {"resume": {"index": self.identity.index, "received": self.mux.received}}
         else:
             hello = self._join
-        self._dialling = threading.Thread(target=self._dial, args=(hello, self._identity), name="dial", daemon=True)
+        self._dialling = threading.Thread(target=self._dial, args=(hello, self.identity), name="dial", daemon=True)
         self._dialling.start()
 
-    def _dial(self, hello: dict[str, Any], identity: _Identity | None) -> None:
+    def _dial(self, hello: dict[str, Any], identity: Identity | None) -> None:
         """Run in a thread of its own: name servers and handshakes may take long."""
         try:
             self._outcome = self._road.dial(hello, identity, min(_ATTEMPT, self._lease / 3))
@@ -383,8 +362,8 @@ class Uplink:
     def _refused(self, refused: Refused) -> None:
         if refused.again:
             self._try_again(f"the session refuses this host: {refused}")
-        elif self._identity and not self._greeted:
-            self._identity = None  # the session has not learnt that we have joined, so we join again
+        elif self.identity and not self._greeted:
+            self.identity = None  # the session has not learnt that we have joined, so we join again
             self._try_again(f"the session refuses this host: {refused}")
         else:
             self._finish(f"the session refuses this host: {refused}")
@@ -405,7 +384,7 @@ class Uplink:
         self._trouble, self._pause = "", 0.0
         joined = bool(welcome.certificate)
         if joined:
-            self._identity = _Identity(welcome.index, welcome.certificate, welcome.key)
+            self.identity = Identity(welcome.index, welcome.certificate, welcome.key, welcome.authority)
         try:
             self.mux.restart(welcome.received)
             if rest:

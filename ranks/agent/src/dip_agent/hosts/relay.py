@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import json
 import os
 import selectors
@@ -27,6 +28,7 @@ from typing import Any, Callable
 
 from .. import system
 from . import leftovers, machine, places
+from .identity import Identity
 from .joining import Uplink
 from .leftovers import JANITOR_PATIENCE, KILL_PATIENCE, Running
 from .mux import Channel
@@ -167,7 +169,15 @@ class Conversation:
 class Service(Conversation):
     """A process of the agent's, and the session's conversation with it."""
 
-    def __init__(self, selector: selectors.BaseSelector, channel: Channel, agent_dir: str, name: str, scratch: str):
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        channel: Channel,
+        agent_dir: str,
+        name: str,
+        scratch: str,
+        identity: Identity | None,
+    ):
         self.name = name
         command = [sys.executable, "-s", "-S", agent_dir, name]
         if name == "supervisor" and scratch:
@@ -179,6 +189,8 @@ class Service(Conversation):
             except OSError:
                 ours.close()
                 raise
+        if name == "carrier" and identity:  # it speaks with other hosts; so short a line has room before all else
+            ours.sendall(json.dumps(dataclasses.asdict(identity)).encode() + b"\n")
         super().__init__(selector, channel, ours)
         self.on_end = lambda: None  # its exit status is still to come
 
@@ -261,7 +273,14 @@ class Relay:
         try:
             if what.get("serve") in _SERVICES and self._why is None:
                 with self._births:
-                    service = Service(self._selector, channel, self._agent_dir, what["serve"], self._scratch)
+                    service = Service(
+                        self._selector,
+                        channel,
+                        self._agent_dir,
+                        what["serve"],
+                        self._scratch,
+                        self._uplink.identity,
+                    )
                     self._services[service.process.pid] = service
             elif "socket" in what:
                 self._connect(channel, what["socket"])
