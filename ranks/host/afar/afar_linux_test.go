@@ -246,6 +246,30 @@ func TestFiguresOfUnreachable(t *testing.T) {
 	}
 }
 
+// Who ends a node does not wait for the lease of a host that does not answer.
+func TestKillOfUnreachable(t *testing.T) {
+	a := afartest.Start(t, afartest.Options{Name: "gpu2"})
+	h, err := afar.New(testContext(t), a.Conn, afar.Options{Name: "gpu2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := h.StartNode(testContext(t), host.NodeSpec{
+		Python: testpython.Need(t), Log: zap.NewNop(),
+		Line: wire.StartLine{Protocol: wire.ProtocolVersion, Name: "node", Key: strings.Repeat("00", 32), ExtraPath: []string{}, LogLevel: "error"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Vanish()
+	defer func() { _ = a.Relay.Signal(syscall.SIGTERM) }() // it hears of no end
+	n.Kill()
+	const want = "host gpu2 lost: it did not answer when it was told to end its processes"
+	if exit := n.Wait(); exit.Failed == nil || exit.Failed.Error() != want {
+		t.Errorf("its end: %+v", exit)
+	}
+	n.CleanUp(nil)
+}
+
 // A working directory that is not on the host is replaced, which is told.
 func TestMissingDirectory(t *testing.T) {
 	home := t.TempDir()

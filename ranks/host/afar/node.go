@@ -297,20 +297,29 @@ func (n *node) Resume() { n.tell("resume") }
 
 func (n *node) HangUp() { n.tell("hangup") }
 
-// Kill has the supervisor do it. If that does not react, it is killed, and the relay does the rest.
+// Kill has the supervisor do it. If that does not react, it is killed, and the relay does the rest. A host that does not answer is given up: nobody has
+// to wait for the end of its lease, until which it has ended all by itself.
 func (n *node) Kill() {
 	n.tell("kill")
-	time.AfterFunc(killPatience, func() {
-		select {
-		case <-n.ended:
-			return
-		default:
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), survivorPatience)
-		defer cancel()
-		guard := n.facts().Supervisor
-		n.host.Kill(ctx, host.Process{PID: guard.PID, Start: guard.Start})
-	})
+	time.AfterFunc(killPatience, n.insist)
+}
+
+// insist is what follows until the node has ended.
+func (n *node) insist() {
+	select {
+	case <-n.ended:
+		return
+	default:
+	}
+	if n.host.conn.State() == mux.Unreachable {
+		n.host.conn.Fail(fmt.Errorf("host %s lost: it did not answer when it was told to end its processes", n.host.name))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), survivorPatience)
+	defer cancel()
+	guard := n.facts().Supervisor
+	n.host.Kill(ctx, host.Process{PID: guard.PID, Start: guard.Start})
+	time.AfterFunc(killPatience, n.insist)
 }
 
 func (n *node) Wait() host.NodeExit {
