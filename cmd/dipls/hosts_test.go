@@ -114,6 +114,20 @@ func (h *onHosts) wantNothing(hosts ...string) {
 	}
 }
 
+// another is a line of a prologue after which h2 has version 98.0 of a package.
+func (h *onHosts) another(name string) string {
+	h.t.Helper()
+	dir := filepath.Join(h.Home(), "another", name)
+	about := filepath.Join(dir, name+"-98.0.dist-info")
+	if err := os.MkdirAll(about, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(about, "METADATA"), []byte("Metadata-Version: 2.1\nName: "+name+"\nVersion: 98.0\n"), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	return `test "$(hostname)" = h1 || export PYTHONPATH=` + dir
+}
+
 const trainOnHosts = `# %%dip remote --see all
 import os, socket, torch, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
@@ -172,6 +186,11 @@ func TestRunOnHosts(t *testing.T) {
 		h.wantNothing("h1")
 		shown, code = h.run("# %%dip -r host:h9\nprint('never')\n", "--hosts", "h1,h2", "-n", "2")
 		h.want(shown, code, 1, `no host h9; hosts: h1, h2`)
+		h.wantNothing("h1", "h2")
+		shown, code = h.run("# %%dip remote\nprint('never')\n", "--hosts", "h1,h2", "-n", "2", "--hosts-prologue", h.another("torch"))
+		h.want(shown, code, 3, `ranks of one pool need the same versions: torch .* on h1, 98\.0 on h2`)
+		shown, code = h.run("# %%dip remote\nprint('both')\n", "--hosts", "h1,h2", "-n", "2", "--app", "none", "--hosts-prologue", h.another("cloudpickle"))
+		h.want(shown, code, 0, `versions differ: cloudpickle .* on h1, 98\.0 on h2`, `^both$`)
 		h.wantNothing("h1", "h2")
 	})
 }
