@@ -122,24 +122,30 @@ func TestRunTaken(t *testing.T) {
 		var runs sync.WaitGroup
 		var mu sync.Mutex
 		var checks []func()
-		try := func(name, hosts string, happen func(), told ...string) {
+		try := func(name, hosts, when string, happen func(), told ...string) {
 			h := newOnHosts(t, outer)
 			h.dir = filepath.Join(outer.Home(), name)
+			if hosts == "slurm" {
+				h.by = []string{"salloc", "-Q", "-N1", "-w", "h4", "-t", "5", "-J", "another"}
+			}
 			runs.Go(func() {
-				shown, code := h.attend(cells, map[string]func(){"begun": happen}, "--hosts", hosts, "--ranks-per-host", "1", "--hosts-lease", "45s")
+				shown, code := h.attend(cells, map[string]func(){when: happen}, "--hosts", hosts, "--ranks-per-host", "1", "--hosts-lease", "45s")
 				mu.Lock()
 				defer mu.Unlock()
 				checks = append(checks, func() { h.want(shown, code, 3, told...) })
 			})
 		}
-		try("limited", "slurm -N1 -w h4 -t 1", func() {},
-			`^job \d+ reaches its time limit in \d+ seconds, at `, `^rank 0 died: host h4 has ended: .*; job \d+ has reached its time limit$`)
+		limit := func() { // five minutes are told, and are over at once
+			outer.Exec("h0", "sh", "-c", "scontrol update JobId=$(squeue -h -n another -o %i) EndTime=now")
+		}
+		try("limited", "slurm", "reaches its time limit", limit,
+			`^job \d+ reaches its time limit in 5 minutes, at `, `^rank 0 died: host h4 has ended: .*; job \d+ has reached its time limit$`)
 		preempt := func() {
 			outer.Exec("h0", "sbatch", "-p", "urgent", "-w", "h3", "--exclusive", "-o", "/dev/null", "--wrap", "true")
 		}
-		try("preempted", "slurm -N1 -w h3 --exclusive", preempt,
+		try("preempted", "slurm -N1 -w h3 --exclusive", "begun", preempt,
 			`^job \d+ was preempted$`, `^rank 0 died: host h3 has ended: .*; job \d+ was preempted$`)
-		try("failed", "slurm -N2 -w h1,h2", func() { outer.Off("h2") },
+		try("failed", "slurm -N2 -w h1,h2", "begun", func() { outer.Off("h2") },
 			`^Slurm says that node h2 has failed$`, `^rank 1 \(h2\) died: host h2 lost: no answer for 45 s; Slurm says that node h2 has failed$`)
 		runs.Wait()
 		for _, check := range checks {
