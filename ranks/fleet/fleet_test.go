@@ -151,6 +151,7 @@ func TestFleetFails(t *testing.T) {
 	}{
 		{"exec[a,b] sh -c 'test {host} = a && exec {command}; echo no such place >&2; exit 1'", "b: no such place", 0},
 		{"exec[a,b] sh -c 'test {host} = a && exec {command}; exec sleep 600'", "b: no agent has joined: it took longer than 3s", 3 * time.Second},
+		{"exec[a,b] sh -c 'echo it says why >&2; exit 1' {join}", "a, b: it says why", 0},
 		{"a,,b", "a host is missing here", 0},
 	} {
 		o := here(t, l)

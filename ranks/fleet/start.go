@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ const (
 	// othersPatience is how long others that fail as well are waited for once a host has failed.
 	othersPatience = time.Second
 
-	// mostNamed is how many hosts that have not joined yet are named.
+	// mostNamed is how many hosts are named in a sentence about some.
 	mostNamed = 3
 
 	// endPatience is how long what is left of a start that has failed may take to end in order.
@@ -166,7 +167,7 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	}
 	defer start.Close()
 	tokens := start.Tokens()
-	failures := make(chan launch.Event, len(wanted)+1)
+	trouble := make(chan launch.Event, len(wanted)+1)
 	var spoken atomic.Bool // the launcher says itself what it waits for
 	joins, err := f.allocation.Start(launch.Bootstrap{
 		Python: f.o.Python, Prologue: lines(f.o.Prologue), Addresses: f.gate.Addresses(), Certificate: f.gate.Certificate(), Agent: f.agent, Socket: f.socket,
@@ -180,7 +181,7 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 		switch e.Kind {
 		case launch.Failed:
 			select {
-			case failures <- e:
+			case trouble <- e:
 			default: // enough are known
 			}
 		case launch.Ended:
@@ -196,7 +197,7 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	f.mu.Lock()
 	f.joins = append(f.joins, joins)
 	f.mu.Unlock()
-	return f.gather(ctx, wanted, start, joins, failures, func(waiting []*member) {
+	return f.gather(ctx, wanted, start, joins, trouble, func(waiting []*member) {
 		if !spoken.Load() {
 			f.o.Waits(f.missing(waiting, len(wanted)))
 		}
@@ -205,20 +206,12 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 
 // missing is "1 of 3 hosts joined; not yet: gpu2, gpu3".
 func (f *cluster) missing(waiting []*member, of int) string {
-	var names []string
-	for _, m := range waiting[:min(len(waiting), mostNamed)] {
-		names = append(names, f.title(m))
-	}
-	text := fmt.Sprintf("%d of %d hosts joined; not yet: %s", of-len(waiting), of, strings.Join(names, ", "))
-	if more := len(waiting) - len(names); more > 0 {
-		text += fmt.Sprintf(", and %d more", more)
-	}
-	return text
+	return fmt.Sprintf("%d of %d hosts joined; not yet: %s", of-len(waiting), of, firstOf(f.titles(waiting)))
 }
 
 // gather lets in members until all are there, and now and then tells which are not. If one fails, others that fail at once are named, too.
 func (f *cluster) gather(
-	ctx context.Context, wanted []*member, start *join.Start, joins launch.Joins, failures <-chan launch.Event, tell func(waiting []*member),
+	ctx context.Context, wanted []*member, start *join.Start, joins launch.Joins, trouble <-chan launch.Event, tell func(waiting []*member),
 ) error {
 	news := time.NewTicker(newsEvery)
 	defer news.Stop()
@@ -228,20 +221,15 @@ func (f *cluster) gather(
 	}
 	outcomes := make(chan outcome, len(wanted))
 	waiting := slices.Clone(wanted)
-	var failed []string
+	var failed failures
 	var enough <-chan time.Time
 	fail := func(m *member, text string) {
-		if m != nil {
-			waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == m })
-			if f.o.Lacking != nil {
-				f.goWithout(m, text)
-				return
-			}
-			if name := f.title(m); !strings.Contains(text, name) {
-				text = name + ": " + text
-			}
+		waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == m })
+		if f.o.Lacking != nil {
+			f.goWithout(m, text)
+			return
 		}
-		failed = append(failed, text)
+		failed.add(f.title(m), text)
 		if enough == nil {
 			enough = time.After(othersPatience)
 		}
@@ -266,15 +254,16 @@ func (f *cluster) gather(
 			} else {
 				waiting = slices.DeleteFunc(waiting, func(w *member) bool { return w == done.m })
 			}
-		case e := <-failures:
+		case e := <-trouble:
 			if e.Host < 0 {
-				return errors.New(strings.Join(append(failed, e.Text), "\n"))
+				failed.add("", e.Text)
+				return failed.err()
 			}
 			fail(f.members[e.Host], e.Text)
 		case <-news.C:
 			tell(waiting)
 		case <-enough:
-			return errors.New(strings.Join(failed, "\n"))
+			return failed.err()
 		case <-ctx.Done():
 			if f.o.Lacking != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				for _, m := range slices.Clone(waiting) {
@@ -282,17 +271,60 @@ func (f *cluster) gather(
 				}
 				continue
 			}
-			var names []string
-			for _, m := range waiting {
-				names = append(names, f.title(m))
-			}
-			return fmt.Errorf("%s: no agent has joined: %w", strings.Join(names, ", "), context.Cause(ctx))
+			return fmt.Errorf("%s: no agent has joined: %w", firstOf(f.titles(waiting)), context.Cause(ctx))
 		}
 	}
-	if len(failed) > 0 {
-		return errors.New(strings.Join(failed, "\n"))
+	return failed.err()
+}
+
+// failures are why hosts have not come. A launcher that starts several may say the same of all of them.
+type failures []failure
+
+type failure struct {
+	hosts []string
+	text  string
+}
+
+// add notes why a host has not come; "": all of them.
+func (f *failures) add(host, text string) {
+	i := slices.IndexFunc(*f, func(other failure) bool { return other.text == text })
+	if i < 0 {
+		i = len(*f)
+		*f = append(*f, failure{text: text})
 	}
-	return nil
+	if host != "" {
+		(*f)[i].hosts = append((*f)[i].hosts, host)
+	}
+}
+
+// err tells each text once, after the names of its hosts unless it has one of them. nil: there are none.
+func (f failures) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	var all []string
+	for _, one := range f {
+		text := one.text
+		if len(one.hosts) > 0 && !slices.ContainsFunc(one.hosts, func(host string) bool { return mentions(text, host) }) {
+			text = firstOf(one.hosts) + ": " + text
+		}
+		all = append(all, text)
+	}
+	return errors.New(strings.Join(all, "\n"))
+}
+
+// mentions reports whether a text has the name of a host: as a word, not in that of another one.
+func mentions(text, host string) bool {
+	return regexp.MustCompile(`(^|[^\w.-])` + regexp.QuoteMeta(host) + `($|[^\w-])`).MatchString(text)
+}
+
+// firstOf is "gpu1, gpu2, gpu3, and 5 more".
+func firstOf(names []string) string {
+	text := strings.Join(names[:min(len(names), mostNamed)], ", ")
+	if more := len(names) - mostNamed; more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
 }
 
 // goWithout leaves out a host that does not come, and tells why.
@@ -325,6 +357,15 @@ func (f *cluster) enter(ctx context.Context, m *member, a join.Arrival) error {
 		m.state, m.reason = Lost, a.Conn.Err()
 	}
 	return nil
+}
+
+// titles are what members are called.
+func (f *cluster) titles(members []*member) []string {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = f.title(m)
+	}
+	return names
 }
 
 // title is a member's name, or its number where that is not known yet.

@@ -29,6 +29,7 @@ func TestExec(t *testing.T) {
 			{"exec[h1,h2] ssh {host} {command}", "", true, []string{"export FROM_PROLOGUE=yes"}},
 			{"exec[2] mpirun -np {count} --host h1,h2 {join:~/}", "", false, nil},
 			{"exec[h1,h2] mpirun --no-such-flag -np {count} {join}", "no-such-flag", false, nil},
+			{"exec[h1,h2] sh -c 'seq 20 >&2; exit 1' {join}", "1\n2\n3\n4\n…\n15\n16\n17\n18\n19\n20", false, nil},
 			{"exec[h1,h2] no-such-launcher {join}", "no-such-launcher", false, nil},
 		} {
 			s := newTestSession(t, testhosts.Address("h0")+":0")

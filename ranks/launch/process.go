@@ -19,9 +19,11 @@ const (
 	// maxLine is how much of a line of an engine is looked at.
 	maxLine = 4 << 10
 
-	// saidLines and saidBytes are how much of what a command has said last is kept for messages.
-	saidLines = 6
-	saidBytes = 1 << 10
+	// firstLines and lastLines are how much of what a command has said is kept for messages: what ssh says comes last, after a banner, and what
+	// mpirun says comes before much advice. saidBytes bounds either.
+	firstLines = 4
+	lastLines  = 6
+	saidBytes  = 1 << 10
 
 	// endPatience is how long a process may take to end after a signal.
 	endPatience = 3 * time.Second
@@ -34,9 +36,11 @@ type process struct {
 	name  string
 	done  chan struct{} // closed: it has ended, and all that it printed was read
 
-	mu   sync.Mutex
-	said []string // the last lines of its standard error
-	err  error    // how it ended
+	mu      sync.Mutex
+	first   []string // lines of its standard error
+	last    []string // those after that
+	omitted bool     // there were more between them
+	err     error    // how it ended
 }
 
 // command is what to start.
@@ -71,14 +75,9 @@ func (c command) start() (*process, error) {
 		printed = func(string) {}
 	}
 	stdout, stderr := &lines{tell: printed}, &lines{tell: func(line string) {
-		p.mu.Lock()
 		if strings.Trim(line, "-=* ") != "" { // Open MPI frames what it says
-			p.said = append(p.said, line)
+			p.keep(line)
 		}
-		if len(p.said) > saidLines {
-			p.said = p.said[1:]
-		}
-		p.mu.Unlock()
 		printed(line)
 	}}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -108,15 +107,36 @@ func (c command) start() (*process, error) {
 	return p, nil
 }
 
-// words are what it said last, on its standard error.
+// keep keeps a line of its standard error for messages.
+func (p *process) keep(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.first) < firstLines {
+		p.first = append(p.first, line)
+		return
+	}
+	if p.last = append(p.last, line); len(p.last) > lastLines {
+		p.last, p.omitted = p.last[1:], true
+	}
+}
+
+// words are what it said on its standard error: how that began, and how it ended.
 func (p *process) words() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	said := strings.Join(p.said, "\n")
-	if len(said) > saidBytes {
-		said = "…" + strings.ToValidUTF8(said[len(said)-saidBytes:], "")
+	first, last, between := strings.Join(p.first, "\n"), strings.Join(p.last, "\n"), "\n"
+	if len(first) > saidBytes {
+		first = strings.ToValidUTF8(first[:saidBytes], "") + "…"
 	}
-	return said
+	if len(last) > saidBytes {
+		last, between = strings.ToValidUTF8(last[len(last)-saidBytes:], ""), "\n…"
+	} else if p.omitted {
+		between = "\n…\n"
+	}
+	if last == "" {
+		return first
+	}
+	return first + between + last
 }
 
 // ended tells people how it has ended: in its own words, or else by its status.
