@@ -87,14 +87,24 @@ func (h *onHosts) submit(command string) {
 	}
 }
 
-// Where the session's host lets nothing in but ssh, ssh carries all.
+// Where the session's host lets nothing in but ssh, or no port is wanted, ssh carries all, and nothing listens on TCP.
 func TestRunThroughFirewall(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
 		h := newOnHosts(t, outer)
+		run := func(more ...string) {
+			t.Helper()
+			listens := "not looked"
+			look := func() { listens = h.Exec("h0", "sh", "-c", "ss -Hltnp | grep -v sshd; true") }
+			shown, code := h.attend(equalOnHosts, map[string]func(){"equal": look}, append(more, "--hosts", "h1,h2", "--ranks-per-host", "2")...)
+			h.want(shown, code, 0, `^\[0-3\] equal 4 ranks$`)
+			if listens != "" {
+				t.Errorf("%q: on h0 listens: %s", more, listens)
+			}
+			h.wantNothing("h1", "h2")
+		}
+		run("--hosts-ports", "none")
 		h.Firewall("h0", "")
-		shown, code := h.run(equalOnHosts, "--hosts", "h1,h2", "--ranks-per-host", "2")
-		h.want(shown, code, 0, `^\[0-3\] equal 4 ranks$`)
-		h.wantNothing("h1", "h2")
+		run()
 	})
 }
 

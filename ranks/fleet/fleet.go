@@ -91,7 +91,7 @@ type Options struct {
 // Terms are what a user may say of hosts besides where they are. The zero value is the default.
 type Terms struct {
 	Lease    time.Duration `json:"lease,omitempty"`    // how long a host may be silent before it is lost; 0: [DefaultLease]
-	Ports    string        `json:"ports,omitempty"`    // where hosts dial us, such as "7000-7010"; "": any port
+	Ports    string        `json:"ports,omitempty"`    // where hosts dial us, such as "7000-7010"; "": any port; "none": ssh carries their connections
 	Prologue string        `json:"prologue,omitempty"` // lines of a shell that run on each host before Python starts
 }
 
@@ -108,7 +108,7 @@ func (t Terms) Check() error {
 	if t.Lease != 0 && t.Lease < shortestLease {
 		return fmt.Errorf("a host that may be silent for %v is lost at once: the lease is at least %v", t.Lease, shortestLease)
 	}
-	_, err := parsePorts(t.Ports)
+	_, _, err := parsePorts(t.Ports)
 	return err
 }
 

@@ -153,11 +153,15 @@ func TestFleetFails(t *testing.T) {
 		{"exec[a,b] sh -c 'test {host} = a && exec {command}; exec sleep 600'", "b: no agent has joined: it took longer than 3s", 3 * time.Second},
 		{"exec[a,b] sh -c 'echo it says why >&2; exit 1' {join}", "a, b: it says why", 0},
 		{"a,,b", "a host is missing here", 0},
+		{"slurm", "those of slurm must dial the session", 0},
 	} {
 		o := here(t, l)
 		o.Hosts, o.Timeout = c.hosts, c.timeout
 		var said []string
 		o.Waits = func(text string) { said = append(said, text) }
+		if c.hosts == "slurm" {
+			o.Ports = "none"
+		}
 		f, err := Start(testContext(t), o)
 		if err == nil {
 			f.Close(testContext(t))
@@ -201,13 +205,13 @@ func TestEnterLate(t *testing.T) {
 }
 
 func TestTerms(t *testing.T) {
-	for text, want := range map[string]join.Ports{"": {}, "7000": {First: 7000, Last: 7000}, "7000-7010": {First: 7000, Last: 7010}} {
-		if got, err := parsePorts(text); got != want || err != nil {
-			t.Errorf("%q: %+v, %v", text, got, err)
+	for text, want := range map[string]join.Ports{"": {}, "7000": {First: 7000, Last: 7000}, "7000-7010": {First: 7000, Last: 7010}, "none": {}} {
+		if listen, got, err := parsePorts(text); got != want || (len(listen) == 0) != (text == "none") || err != nil {
+			t.Errorf("%q: %q, %+v, %v", text, listen, got, err)
 		}
 	}
 	for _, text := range []string{"x", "7010-7000", "0-5", "1-70000", "1-2-3", "-"} {
-		if _, err := parsePorts(text); err == nil {
+		if _, _, err := parsePorts(text); err == nil {
 			t.Errorf("%q is taken for ports", text)
 		}
 		if err := (Terms{Ports: text}).Check(); err == nil {

@@ -52,9 +52,13 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	ports, err := parsePorts(o.Ports)
+	listen, ports, err := parsePorts(o.Ports)
 	if err != nil {
 		return nil, err
+	}
+	if len(listen) == 0 && plan.Engine != launch.SSH {
+		return nil, fmt.Errorf("ports %q: only ssh carries the connections of its hosts; those of %s must dial the session: name ports, such as 7000-7010",
+			o.Ports, plan.Engine)
 	}
 	f := &cluster{o: o, ports: ports, copies: copies{turn: make(chan struct{}, 1)}}
 	f.ctx, f.stop = context.WithCancel(context.Background())
@@ -79,7 +83,7 @@ func Start(ctx context.Context, o Options) (_ Fleet, err error) {
 	zip, sum := agent.Zip()
 	f.agent = sum
 	f.socket = filepath.Join(dir, "join")
-	f.gate, err = join.New(join.Options{Listen: []string{""}, Ports: ports, Socket: f.socket, Agent: zip, Lease: o.Lease, Log: o.Log})
+	f.gate, err = join.New(join.Options{Listen: listen, Ports: ports, Socket: f.socket, Agent: zip, Lease: o.Lease, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +130,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// parsePorts reads "7000-7010", or one port.
-func parsePorts(text string) (join.Ports, error) {
-	if text == "" {
-		return join.Ports{}, nil
+// noPort is what a user says who wants no port to be opened.
+const noPort = "none"
+
+// parsePorts reads "7000-7010", or one port; "" is any. listen is where to listen: nowhere for "none".
+func parsePorts(text string) (listen []string, ports join.Ports, err error) {
+	switch text {
+	case "":
+		return []string{""}, join.Ports{}, nil
+	case noPort:
+		return nil, join.Ports{}, nil
 	}
 	first, last, many := strings.Cut(text, "-")
 	if !many {
@@ -138,9 +148,9 @@ func parsePorts(text string) (join.Ports, error) {
 	a, wrong := strconv.Atoi(strings.TrimSpace(first))
 	b, wrongToo := strconv.Atoi(strings.TrimSpace(last))
 	if cmp.Or(wrong, wrongToo) != nil || a < 1 || b < a || b > 65535 {
-		return join.Ports{}, fmt.Errorf("ports %q: want a range such as 7000-7010", text)
+		return nil, join.Ports{}, fmt.Errorf("ports %q: want a range such as 7000-7010, or none", text)
 	}
-	return join.Ports{First: a, Last: b}, nil
+	return []string{""}, join.Ports{First: a, Last: b}, nil
 }
 
 // bringIn starts the agents of members and waits until all of them have joined, or none of them stays.

@@ -110,7 +110,8 @@ func (h *Host) StartNode(ctx context.Context, spec host.NodeSpec) (_ host.NodePr
 	}
 	spec.Line.Host = h.name
 	req := startRequest{
-		Command: asPaths(spec.Command), Python: wire.Path(spec.Python), Dir: wire.Path(spec.Dir), Squatter: squatter(spec.Dir), Env: asPaths(spec.Env), Line: spec.Line,
+		Command: asPaths(spec.Command), Python: wire.Path(spec.Python), Dir: wire.Path(spec.Dir), Squatter: squatter(spec.Dir), Env: asPaths(spec.Env),
+		Line: spec.Line,
 	}
 	var answer startAnswer
 	switch err := n.call(ctx, "start", req, &answer); {

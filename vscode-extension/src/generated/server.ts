@@ -1034,7 +1034,10 @@ export interface Settings {
   ranksPerHost?: number;
   /** For how many seconds a host may be silent before its ranks count as dead. */
   hostsLease?: number;
-  /** The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. */
+  /**
+   * The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. `none`: the session
+   * opens no port, and ssh carries the connections.
+   */
   hostsPorts?: string;
   /** Lines of a shell that run on each host before Python starts, such as `module load cuda`. */
   hostsPrologue?: string[];
@@ -1161,7 +1164,9 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.hostsPorts',
     type: 'string',
     default: '',
-    doc: 'The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port.',
+    doc:
+      'The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. `none`: the session ' +
+      'opens no port, and ssh carries the connections.',
   },
   {
     key: 'dip.hostsPrologue',

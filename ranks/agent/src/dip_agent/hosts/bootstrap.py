@@ -33,6 +33,7 @@ import zipfile
 import zlib
 
 PATIENCE = 3.0  # seconds until an address counts as unreachable
+SHORT_PATIENCE = 1.5  # the same where the launcher can carry the connection: time for a packet to be sent again
 KEEP = 30 * 86400  # seconds for which the code of another version is kept unused
 
 LONGEST = 1000  # characters of why, in a line of which a launcher reads 4 KB
@@ -124,8 +125,9 @@ def pinned(start: dict) -> ssl.SSLContext:
 def reach(start: dict, context: "ssl.SSLContext | None") -> "socket.socket":
     """Connects to the session, with a context by TLS, and puts the address first that leads there."""
     found: queue.Queue = queue.Queue()
+    patience = SHORT_PATIENCE if start.get("forward") else PATIENCE
     for address in start["addresses"]:
-        threading.Thread(target=attempt, args=(address, context, found), daemon=True).start()
+        threading.Thread(target=attempt, args=(address, context, patience, found), daemon=True).start()
     failures = []
     for _ in start["addresses"]:
         address, way, failure = found.get()
@@ -141,10 +143,10 @@ def reach(start: dict, context: "ssl.SSLContext | None") -> "socket.socket":
     sys.exit(f"dipls: {socket.gethostname()} does not reach the session: {why}; {hint}")
 
 
-def attempt(address: str, context: "ssl.SSLContext | None", found: queue.Queue) -> None:
+def attempt(address: str, context: "ssl.SSLContext | None", patience: float, found: queue.Queue) -> None:
     host, _, port = address.rpartition(":")
     try:
-        way = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+        way = socket.create_connection((host.strip("[]"), int(port)), patience)
         found.put((address, context.wrap_socket(way) if context else way, None))
     except ssl.SSLCertVerificationError:
         found.put((address, None, "another program listens there"))
