@@ -200,6 +200,9 @@ func (h *Hosts) Delay(host string, delay time.Duration, lossPercent int) {
 	h.must(h.script, "delay", host, strconv.FormatInt(delay.Milliseconds(), 10), "0", strconv.Itoa(lossPercent))
 }
 
+// Rate limits what a host sends, as tc says it: "100mbit"; "off" undoes it.
+func (h *Hosts) Rate(host, rate string) { h.t.Helper(); h.must(h.script, "rate", host, rate) }
+
 // Slurm makes a cluster of the hosts: slurmctld on h0, slurmd on the others, with two fake GPUs each. The test is skipped where there is no Slurm.
 func (h *Hosts) Slurm() {
 	h.t.Helper()

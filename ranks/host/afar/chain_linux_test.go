@@ -174,6 +174,18 @@ func TestChain(t *testing.T) {
 	if port := openPort(r.ports); port != 0 {
 		t.Errorf("port %d is still open", port)
 	}
+
+	// No other ports are taken. Where none is free, the session sends all.
+	for port := r.ports.First; port <= r.ports.Last; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	if r.keep(b, nil); b.begun != 4 {
+		t.Errorf("without ports it was sent %d times, want 3", b.begun-1)
+	}
 }
 
 // Nobody but the host before gets in, and hosts that do not reach each other get their bytes from the session.

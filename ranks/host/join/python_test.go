@@ -415,7 +415,7 @@ func TestPythonLease(t *testing.T) {
 	p.set(deaf)
 	python.wantEnd(t, "no answer from the session for 2 s")
 	<-a.Conn.Done()
-	if got := a.Conn.Err().Error(); got != "host h0 lost: no answer for 2 s" {
+	if got := a.Conn.Err().Error(); !strings.HasPrefix(got, "host h0 lost: no answer for 2 s") { // maybe "after it hung up"
 		t.Error(got)
 	}
 }
