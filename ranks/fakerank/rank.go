@@ -115,7 +115,12 @@ func (r *rank) run() {
 	}
 	r.mu.Lock()
 	r.peer = p
+	died := r.isDead
 	r.mu.Unlock()
+	if died { // while they shook hands
+		p.nc.Close()
+		return
+	}
 	go r.main()
 	for {
 		m, err := r.peer.receive()

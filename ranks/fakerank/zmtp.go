@@ -38,6 +38,14 @@ func accept(l net.Listener, key []byte) (*peer, error) {
 		dec: wire.NewDecoder(key),
 		enc: wire.NewEncoder(key),
 	}
+	if err := p.greet(); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *peer) greet() error {
 	greeting := make([]byte, 64)
 	greeting[0], greeting[8], greeting[9], greeting[10] = 0xff, 1, 0x7f, 3
 	copy(greeting[12:], "NULL")
@@ -45,15 +53,13 @@ func accept(l net.Listener, key []byte) (*peer, error) {
 	p.w.Write(greeting)
 	p.w.Write(append([]byte{4, byte(len(ready))}, ready...))
 	if err := p.w.Flush(); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := io.ReadFull(p.r, greeting); err != nil {
-		return nil, err
+		return err
 	}
-	if _, _, err := p.readFrame(); err != nil {
-		return nil, err
-	}
-	return p, nil
+	_, _, err := p.readFrame()
+	return err
 }
 
 func (p *peer) readFrame() (flags byte, body []byte, err error) {
