@@ -18,6 +18,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -82,7 +83,7 @@ type Host struct {
 	environ     []string
 
 	mu      sync.Mutex
-	machine *service       // see ask
+	machine *service       // see answering
 	meeting netip.Addr     // see MeetAt; zero: not known
 	apart   map[*Host]bool // those that do not reach it there
 }
@@ -128,20 +129,32 @@ func (h *Host) glance(ctx context.Context, method string, params, result any) er
 	return h.ask(ctx, method, params, result)
 }
 
-// ask asks the process that answers for the machine. Where there is none yet, or it was killed, another one is started.
+// ask asks the process that answers for the machine. If that is killed meanwhile, another one is asked: whatever is asked of it may be done twice.
 func (h *Host) ask(ctx context.Context, method string, params, result any) error {
+	m, err := h.answering(nil)
+	if err != nil {
+		return err
+	}
+	if err = m.call(ctx, method, params, result); errors.Is(err, errSilent) {
+		if m, err = h.answering(m); err == nil {
+			err = m.call(ctx, method, params, result)
+		}
+	}
+	return err
+}
+
+// answering is the process that answers for the machine. Where there is none yet, or it was killed, as silent was, another one is started.
+func (h *Host) answering(silent *service) (*service, error) {
 	h.mu.Lock()
-	if h.machine == nil || h.machine.over() {
+	defer h.mu.Unlock()
+	if h.machine == nil || h.machine == silent || h.machine.over() {
 		m, err := serve(h.conn, "machine", nil)
 		if err != nil {
-			h.mu.Unlock()
-			return err
+			return nil, err
 		}
 		h.machine = m
 	}
-	m := h.machine
-	h.mu.Unlock()
-	return m.call(ctx, method, params, result)
+	return h.machine, nil
 }
 
 // Facts are what the host said of itself.

@@ -51,8 +51,11 @@ func (s *service) call(ctx context.Context, method string, params, result any) e
 	case errors.As(err, &refused) && refused.Code == refusal:
 		return errors.New(refused.Message)
 	}
-	return fmt.Errorf("the host's %s does not answer: %w", s.name, err)
+	return fmt.Errorf("the host's %s %w: %w", s.name, errSilent, err)
 }
+
+// errSilent is the error of a call whose process has ended, or says what it should not.
+var errSilent = errors.New("does not answer")
 
 // refusal is the code of the other end's errors.
 const refusal jsonrpc2.Code = 1
