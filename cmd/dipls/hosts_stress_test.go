@@ -303,8 +303,8 @@ func (s *faulty) try(round int, f fault, moment string) {
 		s.wantEnd(f, shown, code, host, moment)
 		return
 	}
-	if dies && code == 0 || moment == "idle" {
-		// It came between two cells, or after the last one: the next cell meets it.
+	if dies && code == 0 || moment == "idle" || f.job && code == exitFailed {
+		// It came between two cells, or after the last one, or a push has failed before why was known: the next cell meets it.
 		for range 100 {
 			if shown, code = s.exec("remote", "pass").end(); code != 0 || !dies {
 				break
