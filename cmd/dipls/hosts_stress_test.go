@@ -39,6 +39,7 @@ type fault struct {
 	// goesOn is whether the host itself goes on, and so must end by itself what runs there.
 	goesOn bool
 	once   bool // it can happen once in a session
+	severs bool // it keeps a host from joining that has not joined yet
 	ends   bool // it ends the session
 	job    bool // it ends all hosts
 	// swept is whether it kills everything at once: what files that leaves is removed when the next session comes.
@@ -56,8 +57,8 @@ var faults = []fault{
 	{name: "the node is killed", happen: (*faulty).killNode, told: `rank \d \(HOST\) (died|ended with its node): node was killed by SIGKILL`},
 	{name: "a rank is killed", happen: (*faulty).killRank, told: `rank \d \(HOST\) was killed by SIGKILL`},
 	{name: "the observer is killed", happen: (*faulty).killObserver},
-	{name: "ssh is killed", happen: (*faulty).killSSH, once: true},
-	{name: "sshd is killed", happen: (*faulty).killSSHD, once: true},
+	{name: "ssh is killed", happen: (*faulty).killSSH, once: true, severs: true},
+	{name: "sshd is killed", happen: (*faulty).killSSHD, once: true, severs: true},
 	{name: "the host crashes", happen: onHost((*testhosts.Hosts).Crash), told: `host HOST lost: `, mend: onHost((*testhosts.Hosts).On)},
 	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: onHost((*testhosts.Hosts).On)},
 	{name: "the network is cut", happen: cut, told: noAnswer, goesOn: true, mend: onHost((*testhosts.Hosts).Mend)},
@@ -333,7 +334,7 @@ func (s *faulty) tryStart(f fault, host string) {
 	time.Sleep(time.Duration(s.rng.Int64N(int64(3 * time.Second))))
 	f.happen(s, host)
 	shown, code := run.end()
-	dies := f.told != "" || f.ends
+	dies := f.told != "" || f.ends || f.severs && code != 0
 	switch {
 	case !dies && code != 0:
 		s.t.Fatalf("%s: the session does not start: code %d:\n%s", s.what, code, shown)

@@ -201,6 +201,8 @@ func agentEnded(client *process) bool {
 func (s *sshJoin) explain(client *process) string {
 	said := client.words()
 	switch code := client.cmd.ProcessState.ExitCode(); {
+	case said == "" && client.killed():
+		return client.ended() + " before the agent had joined"
 	case said == "":
 		return fmt.Sprintf("what ssh runs there ended with status %d before the agent had joined, and said nothing: "+
 			"the interpreter, or a start-up file of the shell such as .bashrc", code)
