@@ -121,7 +121,7 @@ type wait struct {
 // why is "in all_reduce".
 func (w *wait) why() string {
 	if w.op.Peer != nil {
-		return "in " + toward(w.op)
+		return "in " + toward(w.op, ranklist.Name[int])
 	}
 	return "in " + cmp.Or(w.op.Name, "a collective")
 }
@@ -137,9 +137,9 @@ func (w *wait) main() bool {
 	return w.op.Thread == 0 || len(w.rank.Now.Threads) == 0 || w.rank.Now.Threads[0].ID == w.op.Thread
 }
 
-// toward is "send to rank 1".
-func toward(op wire.Operation) string {
-	peer := ranklist.Name([]int{*op.Peer})
+// toward is "send to rank 1". name names ranks.
+func toward(op wire.Operation, name func(ranks []int) string) string {
+	peer := name([]int{*op.Peer})
 	if strings.Contains(op.Name, "recv") {
 		return op.Name + " from " + peer
 	}
@@ -148,6 +148,7 @@ func toward(op wire.Operation) string {
 
 // diagnosis is a case and what has been found out about it.
 type diagnosis struct {
+	hostOf func(rank int) string // where the pool is on several hosts
 	ranks  map[int]*Rank
 	groups []*group
 	waits  []*wait
@@ -190,7 +191,7 @@ func Findings(c Case) []Finding {
 	if c.Moved() {
 		return nil
 	}
-	d := &diagnosis{ranks: map[int]*Rank{}}
+	d := &diagnosis{hostOf: c.hostOf, ranks: map[int]*Rank{}}
 	for i := range c.Ranks {
 		d.ranks[c.Ranks[i].Rank] = &c.Ranks[i]
 	}
@@ -207,15 +208,11 @@ func Findings(c Case) []Finding {
 	}
 	d.ofPairs()
 	d.ofUnknown()
-	for _, f := range d.found {
-		f.hostOf = c.hostOf
-	}
 	d.circles()
 	d.judge()
 	slices.SortStableFunc(d.found, func(a, b *finding) int { return cmp.Compare(d.depth(a, nil), d.depth(b, nil)) })
 	found := make([]Finding, len(d.found))
 	for i, f := range d.found {
-		f.hostOf = c.hostOf
 		found[i] = f.finish()
 	}
 	return found
@@ -343,7 +340,7 @@ func (d *diagnosis) ofGroup(g *group) {
 		return
 	}
 	last := g.last()
-	f := &finding{group: g}
+	f := &finding{hostOf: d.hostOf, group: g}
 	var others []*wait // in other collectives than most
 	for _, w := range waits {
 		switch {
@@ -503,7 +500,7 @@ func (f *finding) mismatch() (text string, most, others []*wait) {
 		if i > 0 {
 			word = "and "
 		}
-		text += fmt.Sprintf(" %s%s of %s", word, spellTensors(byTensors[key][0], shapes), ranklist.Name(ranksOf(byTensors[key])))
+		text += fmt.Sprintf(" %s%s of %s", word, spellTensors(byTensors[key][0], shapes), f.name(ranksOf(byTensors[key])))
 		others = append(others, byTensors[key]...)
 	}
 	if shapes && len(order) == 2 && onlyFirstDiffers(most[0].op.Sizes, others[0].op.Sizes) {
@@ -547,10 +544,10 @@ func (d *diagnosis) ofPairs() {
 		if !isPairwise(w.op.Name) || w.op.Peer == nil {
 			continue
 		}
-		key := fmt.Sprint(toward(w.op), w.op.Group)
+		key := fmt.Sprint(toward(w.op, ranklist.Name[int]), w.op.Group)
 		f := byKey[key]
 		if f == nil {
-			f = &finding{group: w.group, waiting: []*wait{}}
+			f = &finding{hostOf: d.hostOf, group: w.group, waiting: []*wait{}}
 			f.Operation, f.Tensors = w.op.Name, tensors(w.op)
 			byKey[key] = f
 			d.found = append(d.found, f)
@@ -590,7 +587,7 @@ func (d *diagnosis) ofUnknown() {
 		}
 		f := byName[w.op.Name]
 		if f == nil {
-			f = &finding{group: w.group}
+			f = &finding{hostOf: d.hostOf, group: w.group}
 			f.Operation = w.op.Name
 			byName[w.op.Name] = f
 			d.found = append(d.found, f)
@@ -790,7 +787,7 @@ func (f *finding) needs(other *finding) bool {
 
 // circle is the finding that replaces finding i and all that wait with it in a circle.
 func (d *diagnosis) circle(i int, reach [][]bool) *finding {
-	c := &finding{}
+	c := &finding{hostOf: d.hostOf}
 	c.Variant, c.Alarm = Circle, true
 	var clauses []string
 	for j, f := range d.found {
@@ -800,7 +797,7 @@ func (d *diagnosis) circle(i int, reach [][]bool) *finding {
 		c.waiting = append(c.waiting, f.waiting...)
 		clauses = append(clauses, f.clause())
 	}
-	c.Text = ranklist.Name(ranksOf(c.waiting)) + " wait for each other: " + strings.Join(clauses, "; ")
+	c.Text = c.name(ranksOf(c.waiting)) + " wait for each other: " + strings.Join(clauses, "; ")
 	return c
 }
 

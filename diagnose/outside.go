@@ -76,7 +76,7 @@ func outside(c Case) *Finding {
 	if len(f.Waiting) == 0 {
 		return nil
 	}
-	f.Text = f.outsideSentence()
+	f.Text = f.outsideSentence(c.hostOf)
 	return f
 }
 
@@ -134,17 +134,17 @@ func (r *Rank) threadsWork() bool {
 
 // outsideSentence is "ranks 0-2 have waited for 20 s: ranks 0-1 in a lock at train.py:41, rank 2 reading a socket at train.py:55", or "ranks 0-2 have
 // waited in a lock at train.py:41 for 20 s".
-func (f *Finding) outsideSentence() string {
+func (f *Finding) outsideSentence(hostOf func(rank int) string) string {
 	var all []int
 	var clauses []string
 	for _, p := range f.Waiting {
 		all = append(all, p.Ranks...)
-		clauses = append(clauses, ranklist.Name(p.Ranks)+" "+p.Why+atLine(p))
+		clauses = append(clauses, ranklist.NameOn(p.Ranks, hostOf)+" "+p.Why+atLine(p))
 	}
 	slices.Sort(all)
-	who := ranklist.Name(all) + " have waited "
+	who := ranklist.NameOn(all, hostOf) + " have waited "
 	if len(all) == 1 {
-		who = ranklist.Name(all) + " has waited "
+		who = ranklist.NameOn(all, hostOf) + " has waited "
 	}
 	if first := f.Waiting[0]; len(clauses) == 1 {
 		return who + first.Why + atLine(first) + " for " + spell(f.Stood)

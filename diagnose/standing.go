@@ -13,6 +13,7 @@ import (
 // Standing is how far a rank is with its collectives.
 type Standing struct {
 	Rank   int
+	Host   string            // of a pool that is on several; else ""
 	Busy   bool              // it has not come back from a run that was given up
 	Failed string            // the exception that ended its last code: "ValueError at train.py:6"; "": none
 	Groups *wire.GroupsReply // nil: it has not answered
@@ -132,17 +133,27 @@ func DescribeWaiting(ranks []Standing, is, are string) []string {
 		if len(waiting[text]) > 1 {
 			verb = are
 		}
-		clauses = append(clauses, ranklist.Name(waiting[text])+" "+verb+" "+text)
+		clauses = append(clauses, ranklist.NameOn(waiting[text], hostsOf(ranks))+" "+verb+" "+text)
 	}
 	return clauses
+}
+
+// hostsOf is the host of each rank, for [ranklist.NameOn].
+func hostsOf(ranks []Standing) func(rank int) string {
+	return func(rank int) string {
+		if i := slices.IndexFunc(ranks, func(s Standing) bool { return s.Rank == rank }); i >= 0 {
+			return ranks[i].Host
+		}
+		return ""
+	}
 }
 
 // describeBehind describes the ranks that are behind in a group.
 func describeBehind(ranks []Standing, g *stepGroup, count, last uint64) string {
 	on := g.counts[count]
-	text := ranklist.Name(on) + " is "
+	text := ranklist.NameOn(on, hostsOf(ranks)) + " is "
 	if len(on) > 1 {
-		text = ranklist.Name(on) + " are "
+		text = ranklist.NameOn(on, hostsOf(ranks)) + " are "
 	}
 	text += fmt.Sprintf("%d collectives behind", last-count)
 	if last-count == 1 {

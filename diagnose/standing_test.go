@@ -81,3 +81,14 @@ func TestHaveMoved(t *testing.T) {
 		}
 	}
 }
+
+// Where ranks are on several hosts, it is said on which one those are that are behind.
+func TestDescribeStepOnHosts(t *testing.T) {
+	ranks := []Standing{at(0, 4, ""), at(1, 4, ""), at(2, 3, "")}
+	for i := range ranks {
+		ranks[i].Host = []string{"gpu1", "gpu1", "gpu2"}[i]
+	}
+	if got := DescribeStep(ranks); !slices.Equal(got, []string{"rank 2 (gpu2) is 1 collective behind"}) {
+		t.Errorf("clauses %q", got)
+	}
+}

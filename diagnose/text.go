@@ -97,19 +97,13 @@ func (f *finding) finish() Finding {
 }
 
 // name names ranks, and the host that they are on, where the pool is on several.
-func (f *finding) name(ranks []int) string {
-	text := ranklist.Name(ranks)
-	if host := ranklist.Together(ranks, f.hostOf); host != "" {
-		text += " (" + host + ")"
-	}
-	return text
-}
+func (f *finding) name(ranks []int) string { return ranklist.NameOn(ranks, f.hostOf) }
 
 // head is "all_reduce #17 (default group, float32[1024])".
 func (f *finding) head() string {
 	text := cmp.Or(f.Operation, "a collective")
 	if len(f.waiting) > 0 && f.waiting[0].op.Peer != nil {
-		text = toward(f.waiting[0].op)
+		text = toward(f.waiting[0].op, f.name)
 	}
 	if f.Sequence > 0 && f.Sequence <= maxSequence {
 		text += fmt.Sprintf(" #%d", f.Sequence)

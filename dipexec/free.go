@@ -191,7 +191,7 @@ func (e *Executor) breakGroups(ctx context.Context, procs []Process) (problems [
 			folded.add(rankOf(living[i]), reply.Problems...)
 		}
 	}
-	return folded.lines(len(living))
+	return folded.lines(len(living), e.name)
 }
 
 // ownConnections are, for each rank, the connections with both ends at ranks of the pool; no others may be broken. If a rank is silent, for

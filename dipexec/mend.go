@@ -80,7 +80,7 @@ func (e *Executor) mendOnce(ctx context.Context, procs []Process, keep bool) ([]
 	for _, known := range e.known(procs) {
 		known.ended.Store(nil) // what it said of its counts is past
 	}
-	return append(told, remarksOn(procs, replies)...), nil
+	return append(told, e.remarksOn(procs, replies)...), nil
 }
 
 // bringBackAndMend mends the groups of ranks; some of these may not be back from an earlier run.
@@ -90,13 +90,13 @@ func (e *Executor) bringBackAndMend(ctx context.Context, procs []Process) ([]rem
 		if len(still) > 1 {
 			verb = "are"
 		}
-		return nil, fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", ranklist.Name(rankNumbers(still)), verb)
+		return nil, fmt.Errorf("%s %s not back from an earlier run, and no interrupt gets through", e.name(rankNumbers(still)), verb)
 	}
 	return e.mend(ctx, procs, false)
 }
 
 // remarksOn is what the user has to know about groups that were mended.
-func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
+func (e *Executor) remarksOn(procs []Process, replies []*wire.MendReply) []remark {
 	var stale, notices foldedTexts
 	for i, reply := range replies {
 		rank := rankOf(procs[i])
@@ -106,10 +106,10 @@ func remarksOn(procs []Process, replies []*wire.MendReply) []remark {
 		notices.add(rank, reply.Notices...)
 	}
 	var told []remark
-	for _, text := range stale.lines(len(procs)) {
+	for _, text := range stale.lines(len(procs), e.name) {
 		told = append(told, remark{event.LevelWarning, text})
 	}
-	for _, text := range notices.lines(len(procs)) {
+	for _, text := range notices.lines(len(procs), e.name) {
 		told = append(told, remark{event.LevelInfo, text})
 	}
 	return told
@@ -143,7 +143,7 @@ func (r *run) settle(all []Process, parts []*part) {
 		case !agree && before != nil && !diagnose.HaveMoved(before, seen):
 			r.mendWith(all, theyWereOutOfStep(diagnose.DescribeStep(seen)))
 		case agree && len(late) > 0:
-			r.mendWith(all, ranklist.Name(late)+" came back late: the process groups")
+			r.mendWith(all, ranklist.NameOn(late, e.hostOf)+" came back late: the process groups")
 		case agree && r.hasCounted(parts):
 			if told, err := e.mend(e.ctx, all, true); err == nil {
 				r.remark(told)
@@ -247,11 +247,11 @@ func (f *foldedTexts) add(rank int, texts ...string) {
 }
 
 // lines are the texts, with the ranks where not all of them, size many, say it.
-func (f *foldedTexts) lines(size int) []string {
+func (f *foldedTexts) lines(size int, name func(ranks []int) string) []string {
 	lines := slices.Clone(f.order)
 	for i, text := range f.order {
 		if on := f.ranks[text]; len(on) < size {
-			lines[i] += " (" + ranklist.Name(on) + ")"
+			lines[i] += " (" + name(on) + ")"
 		}
 	}
 	return lines

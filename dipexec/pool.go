@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"dipls/dipexec/event"
 	"dipls/internal/contain"
 	"dipls/internal/ranklist"
 	"dipls/ranks"
@@ -71,7 +72,7 @@ func (e *BrokenPoolError) Error() string {
 		verb = "hold"
 	}
 	return fmt.Sprintf("the pool is dead, and no cell runs on its ranks (%v); what %s still %s can be pulled, as by %%dipull -r %d; %%makedip -r starts new ranks",
-		e.Err, ranklist.Name(living), verb, living[0])
+		e.Err, e.name(living), verb, living[0])
 }
 
 func (e *BrokenPoolError) Unwrap() error { return e.Err }
@@ -82,7 +83,13 @@ func (e *BrokenPoolError) lost(dead []int) error {
 	if len(dead) > 1 {
 		verb = "live"
 	}
-	return fmt.Errorf("%s no longer %s: %w", ranklist.Name(dead), verb, e)
+	return fmt.Errorf("%s no longer %s: %w", e.name(dead), verb, e)
+}
+
+// name names ranks for people, with their host where the pool is on several.
+func (e *BrokenPoolError) name(ranks []int) string {
+	pool := event.PoolState{Hosts: event.HostsOf(hostNames(e.Ranks))}
+	return ranklist.NameOn(ranks, pool.HostOf)
 }
 
 // Manager makes and ends a [Pool]'s processes when a magic of the local namespace asks for it.
@@ -165,6 +172,19 @@ func (e *Executor) remember(ns namespace, procs []Process) {
 		e.manyHosts = slices.ContainsFunc(procs, func(p Process) bool { return p.Host() != procs[0].Host() })
 	}
 }
+
+// hostOf is the name of the host of a rank, if the pool is on several; "" otherwise.
+func (e *Executor) hostOf(rank int) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if procs := e.given[poolNamespace]; e.manyHosts && rank < len(procs) {
+		return procs[rank].Host().Name()
+	}
+	return ""
+}
+
+// name names ranks for people, with their host where the pool is on several.
+func (e *Executor) name(ranks []int) string { return ranklist.NameOn(ranks, e.hostOf) }
 
 // hostIfMany is the name of a process's host, if it is a rank of a pool that is on several; "" otherwise.
 func (e *Executor) hostIfMany(p Process) string {

@@ -378,7 +378,7 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 			return event.StatusError, err.Error()
 		}
 		if r.req.Directive.Verbose == cells.Yes {
-			r.log(event.LevelInfo, "running on %s", ranklist.Name(rankNumbers(procs)))
+			r.log(event.LevelInfo, "running on %s", r.e.name(rankNumbers(procs)))
 		}
 		if len(procs) < len(all) && r.req.Directive.Target.Ranks.IsZero() { // otherwise the cell says so itself, and the user was told
 			r.warnOfCollectives(rankNumbers(procs), len(all))
@@ -434,7 +434,7 @@ func (r *run) warnOfCollectives(on []int, size int) {
 	if r.req.Cell > 0 && r.origin == nil {
 		who = fmt.Sprintf("cell %d", r.req.Cell)
 	}
-	r.log(event.LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, ranklist.Name(on), size)
+	r.log(event.LevelWarning, "%s calls %s, which %s for every rank, and runs on %s of %d only", who, list(names), wait, r.e.name(on), size)
 }
 
 // list writes names for a sentence: "a, b and c".
@@ -556,7 +556,7 @@ func (r *run) await(all []Process, parts []*part) (abandoned []*part) {
 			interrupt(whyTimeout + r.req.Timeout.String())
 		case <-deathGrace:
 			mayGiveUp = true
-			r.log(event.LevelWarning, "%s: interrupting %s, which may wait for it", death, nameParts(r.unfinished(parts)))
+			r.log(event.LevelWarning, "%s: interrupting %s, which may wait for it", death, r.nameParts(r.unfinished(parts)))
 			r.hurry.Store(true) // their groups are lost in any case
 			interrupt(whyDeath)
 			deathGrace = make(chan time.Time) // once
@@ -584,7 +584,7 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 	for _, pt := range deaf {
 		now, _ := pt.proc.p.Vitals(r.e.ctx)
 		if c := pt.proc.p.Condition(r.e.ctx, host.Vitals{}, now, true); c.State == host.Halted || c.State == host.Traced {
-			r.log(event.LevelWarning, "%s has not answered the interrupt for %s: it %s", nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
+			r.log(event.LevelWarning, "%s has not answered the interrupt for %s: it %s", r.nameParts([]*part{pt}), r.e.o.InterruptGrace, c.How)
 			continue
 		}
 		awake = append(awake, pt)
@@ -601,7 +601,7 @@ func (r *run) warnOfDeaf(deaf []*part, rescue *rescue) {
 		where = " (" + strings.Join(lines, ", ") + ")"
 	}
 	r.log(event.LevelWarning, "%s %s not answered the interrupt for %s; native code or a handler of SIGINT may be the reason%s",
-		nameParts(awake), have, r.e.o.InterruptGrace, where)
+		r.nameParts(awake), have, r.e.o.InterruptGrace, where)
 }
 
 // awaits tells whether the cell waits for a nested run.
@@ -632,12 +632,12 @@ func (r *run) unfinished(parts []*part) []*part {
 	return slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.sent.Load() != nil })
 }
 
-func nameParts(parts []*part) string {
+func (r *run) nameParts(parts []*part) string {
 	who := make([]ranklist.Who, len(parts))
 	for i, p := range parts {
 		who[i] = p.proc.who
 	}
-	return ranklist.InSentence(who)
+	return ranklist.InSentence(who) + ranklist.OnHost(who, r.e.hostOf)
 }
 
 // outcome is how the parts of one phase ended together.

@@ -93,7 +93,8 @@ func (e *Executor) lookAt(procs []*process) {
 			case <-p.p.Done(): // which is told
 			default:
 				if said {
-					p.notify(notice{event.LevelInfo, ranklist.InSentence([]ranklist.Who{p.who}) + " answers again"})
+					who := []ranklist.Who{p.who}
+					p.notify(notice{event.LevelInfo, ranklist.InSentence(who) + ranklist.OnHost(who, e.hostOf) + " answers again"})
 				}
 			}
 		}

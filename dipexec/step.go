@@ -11,7 +11,6 @@ import (
 
 	"dipls/diagnose"
 	"dipls/dipexec/event"
-	"dipls/internal/ranklist"
 	"dipls/ranks/wire"
 )
 
@@ -47,7 +46,7 @@ func (r *run) inStep(procs []Process) (event.Status, string) {
 		case len(busy) > 0:
 			if !fault && !told {
 				told = true
-				r.log(event.LevelInfo, "waiting for %s, not back from an earlier run", ranklist.Name(busy))
+				r.log(event.LevelInfo, "waiting for %s, not back from an earlier run", r.e.name(busy))
 			}
 		case areSilent(procs, now): // whoever cannot tell its counts could not run the cell either
 		case !fault:
@@ -165,7 +164,7 @@ func (e *Executor) look(ctx context.Context, procs []Process, patience time.Dura
 		return err
 	})
 	for i, p := range procs {
-		found[i].Rank = rankOf(p)
+		found[i].Rank, found[i].Host = rankOf(p), e.hostIfMany(p)
 	}
 	for _, known := range e.known(procs) {
 		at := &found[slices.IndexFunc(procs, func(p Process) bool { return p == known.p })]

@@ -49,7 +49,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 		}
 	}
 	if failed {
-		return nil, transferError(procs, errs, "nothing was pushed")
+		return nil, c.e.transferError(procs, errs, "nothing was pushed")
 	}
 	return wire.PushCommandReply{CommandStatus: c.ok(), Ranks: rankNumbers(procs), Pool: c.e.poolNumber()}, nil
 }
@@ -97,7 +97,7 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 	}
 	if errors.Join(errs...) != nil || c.ctx.Err() != nil {
 		release()
-		return nil, transferError(procs, errs, "nothing was pulled")
+		return nil, c.e.transferError(procs, errs, "nothing was pulled")
 	}
 	c.release = release
 	return reply, nil
@@ -212,7 +212,7 @@ func (c *command) survivors(broken *BrokenPoolError, list string) ([]Process, er
 		verb = "do"
 	}
 	return nil, fmt.Errorf("%s %s not come back from a cell, perhaps one that waits for what has died, and no interrupt gets through; nothing was pulled",
-		ranklist.Name(rankNumbers(deaf)), verb)
+		broken.name(rankNumbers(deaf)), verb)
 }
 
 // ranksTarget is the target that "all", a list of ranks, or nothing at all means in a command.
@@ -236,11 +236,12 @@ type transferFailure struct {
 	ename, text string
 	whole       bool // the text says which rank it is
 	ranks       []int
+	who         string // the ranks for people
 }
 
 // transferError makes one error of those of the ranks, and says what it means for the transfer. Ranks that failed in the same way are named
 // together.
-func transferError(procs []Process, errs []error, outcome string) error {
+func (e *Executor) transferError(procs []Process, errs []error, outcome string) error {
 	var failures []*transferFailure
 	known := map[[2]string]*transferFailure{}
 	for i, err := range errs {
@@ -260,6 +261,7 @@ func transferError(procs []Process, errs []error, outcome string) error {
 	}
 	var texts []string
 	for _, f := range failures {
+		f.who = e.name(f.ranks)
 		texts = append(texts, f.String())
 	}
 	return &commandError{failures[0].ename, strings.Join(append(texts, outcome), "; ")}
@@ -281,8 +283,8 @@ func (f *transferFailure) String() string {
 	case f.whole:
 		return f.text
 	case f.ename == "NameError":
-		return f.text + " on " + ranklist.Name(f.ranks)
+		return f.text + " on " + f.who
 	default:
-		return fmt.Sprintf("%s (%s)", f.text, ranklist.Name(f.ranks))
+		return fmt.Sprintf("%s (%s)", f.text, f.who)
 	}
 }

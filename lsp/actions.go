@@ -161,7 +161,7 @@ func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r pro
 				edit: &protocol.TextEdit{Range: f.Range, NewText: f.remedy.replacement},
 			})
 		case f.remedy.missing != nil:
-			actions = append(actions, nameFixes(doc, f, names)...)
+			actions = append(actions, nameFixes(doc, f, names, func(rank int) string { return ca.s.nameRank(ca.opened(doc), rank) })...)
 		case f.remedy.hung != "":
 			actions = append(actions, hangFixes(doc, f)...)
 		}
@@ -214,7 +214,7 @@ func boundIn(ctx context.Context, w *workspace, names []string) bindings {
 }
 
 // nameFixes returns pushes and pulls that bring a name that is not defined from a process that has it.
-func nameFixes(doc *docs.Snapshot, f finding, bound bindings) []action {
+func nameFixes(doc *docs.Snapshot, f finding, bound bindings, nameRank func(rank int) string) []action {
 	missing := f.remedy.missing
 	name := missing.name
 	var actions []action
@@ -234,7 +234,7 @@ func nameFixes(doc *docs.Snapshot, f finding, bound bindings) []action {
 	}
 	if missing.who[0].IsLocal() {
 		if from, ok := lowestRank(bound, name); ok {
-			fix(fmt.Sprintf("Pull '%s' from %v", name, ranklist.Rank(from)), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
+			fix(fmt.Sprintf("Pull '%s' from %s", name, nameRank(from)), "pull", pullArgs{Names: []string{name}, Rank: &from, whereArgs: here})
 		}
 	}
 	return actions

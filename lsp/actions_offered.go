@@ -126,7 +126,7 @@ func (ca *codeActions) variableActions(ctx context.Context, doc *docs.Snapshot, 
 	}
 	if rank, ok := lowestRank(bound, name); ok {
 		actions = append(actions, action{
-			title: fmt.Sprintf("Pull '%s' from %v", name, ranklist.Rank(rank)), kind: actionVariables, command: "pull",
+			title: fmt.Sprintf("Pull '%s' from %s", name, ca.s.nameRank(w, rank)), kind: actionVariables, command: "pull",
 			args: pullArgs{Names: []string{name}, Rank: &rank, whereArgs: here},
 		})
 	}

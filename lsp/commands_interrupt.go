@@ -91,7 +91,7 @@ func (s *server) asksInVain(r Run) bool {
 	if s.board.interrupted(r.ID) < 3 || len(kept) == 0 {
 		return false
 	}
-	s.askToEndPool(r, ranklist.Name(kept))
+	s.askToEndPool(r, r.Name(kept))
 	return true
 }
 

@@ -196,7 +196,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 		return item, nil // nobody knows now
 	}
 	format := c.format()
-	if text := describeName(answers, format == protocol.MarkupKindMarkdown); text != "" {
+	if text := describeName(answers, c.s.hostsOf(w), format == protocol.MarkupKindMarkdown); text != "" {
 		item.Documentation = &protocol.MarkupContent{Kind: format, Value: text}
 	}
 	return item, nil

@@ -80,7 +80,7 @@ func (f *failure) message() string {
 	case f.target == "local":
 		return f.what
 	}
-	lines := append([]string{f.what + " — " + f.naming.Name(f.who)}, f.apart.Lines(f.who)...)
+	lines := append([]string{f.what + " — " + f.naming.Name(f.who)}, f.apart.Lines(f.who, f.naming.Name)...)
 	return strings.Join(lines, "\n")
 }
 

@@ -41,7 +41,7 @@ type hangMark struct {
 
 // here describes the place: "ranks 0-1,3 wait here in all_reduce".
 func (k *hangMark) here() string {
-	who, why := ranklist.Name(k.place.Ranks), k.place.Why
+	who, why := k.name(k.place.Ranks), k.place.Why
 	one := len(k.place.Ranks) == 1
 	switch {
 	case !k.missing:
@@ -57,6 +57,9 @@ func (k *hangMark) here() string {
 	return joinWords(who, why)
 }
 
+// name names ranks of the run for people.
+func (k *hangMark) name(ranks []int) string { return ranklist.NameOn(ranks, k.run.HostOf) }
+
 // manyVerbs are the verbs that begin a reason of one rank, in the plural.
 var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 
@@ -64,11 +67,11 @@ var manyVerbs = map[string]string{"has": "have", "is": "are", "was": "were"}
 func (k *hangMark) message() string {
 	text := k.here()
 	if others := event.RanksAt(k.ev.Missing); !k.missing && len(others) > 0 {
-		text += " for " + ranklist.Name(others)
+		text += " for " + k.name(others)
 	}
 	if others := event.RanksAt(k.ev.Waiting); k.missing && len(others) > 0 {
 		them := verb(len(k.place.Ranks) == 1, "it", "them")
-		text += ": " + joinWords(ranklist.Name(others), verb(len(others) == 1, "waits", "wait"), "for", them, operationOf(k.ev, ""))
+		text += ": " + joinWords(k.name(others), verb(len(others) == 1, "waits", "wait"), "for", them, operationOf(k.ev, ""))
 	}
 	if k.ev.Text != "" {
 		text += "\n" + k.ev.Text

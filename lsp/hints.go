@@ -93,7 +93,7 @@ func (r *Run) explained() string {
 		who[text] = append(who[text], of)
 	}
 	for i, text := range lines {
-		lines[i] = fmt.Sprintf("%s: %s", ranklist.Name(who[text]), text)
+		lines[i] = fmt.Sprintf("%s: %s", r.Name(who[text]), text)
 	}
 	if r.Reason != "" {
 		lines = slices.Insert(lines, 0, r.Reason)

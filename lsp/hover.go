@@ -46,7 +46,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 		return nil, err
 	}
 	format := h.format()
-	text := describeName(answers, format == protocol.MarkupKindMarkdown)
+	text := describeName(answers, h.s.hostsOf(w), format == protocol.MarkupKindMarkdown)
 	if text == "" {
 		return nil, nil
 	}

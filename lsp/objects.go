@@ -43,9 +43,10 @@ func foldObjects(who []ranklist.Who, objects []session.Object, key func(session.
 	return found
 }
 
-// describeName describes what processes bind a name to, in Markdown or plain text; "" if none binds it.
-func describeName(answers []session.Inspection, markdown bool) string {
+// describeName describes what processes bind a name to, in Markdown or plain text; "" if none binds it. hostOf is as for [ranklist.Together].
+func describeName(answers []session.Inspection, hostOf func(rank int) string, markdown bool) string {
 	var who, missing []ranklist.Who
+	name := func(who []ranklist.Who) string { return ranklist.NameEach(who) + ranklist.OnHost(who, hostOf) }
 	var objects []session.Object
 	for _, a := range answers {
 		switch {
@@ -61,7 +62,10 @@ func describeName(answers []session.Inspection, markdown bool) string {
 	}
 	// Ranks whose objects differ only in device or value share a paragraph, with all of their devices and values.
 	outlines := foldObjects(who, objects, func(o session.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Signature, "\x00", o.Doc) })
-	onlyLocal := len(answers) == 1 && answers[0].Who.IsLocal()
+	tell := name
+	if len(answers) == 1 && answers[0].Who.IsLocal() {
+		tell = nil
+	}
 	var parts []string
 	for _, v := range outlines {
 		var same []session.Object
@@ -70,16 +74,16 @@ func describeName(answers []session.Inspection, markdown bool) string {
 				same = append(same, objects[i])
 			}
 		}
-		parts = append(parts, describeVariant(v, same, !onlyLocal, markdown))
+		parts = append(parts, describeVariant(v, same, tell, markdown))
 	}
 	if len(missing) > 0 {
-		parts = append(parts, "not defined: "+ranklist.NameEach(missing))
+		parts = append(parts, "not defined: "+name(missing))
 	}
 	return strings.Join(parts, "\n\n")
 }
 
-// describeVariant describes the object of processes that agree on everything but device and value.
-func describeVariant(v variant, objects []session.Object, tellWho, markdown bool) string {
+// describeVariant describes the object of processes that agree on everything but device and value. name names them; nil: they need no name.
+func describeVariant(v variant, objects []session.Object, name func([]ranklist.Who) string, markdown bool) string {
 	o := v.object
 	code := clean.Line
 	bold := code
@@ -111,8 +115,8 @@ func describeVariant(v variant, objects []session.Object, tellWho, markdown bool
 		facts = append(facts, fmt.Sprintf("length %d", *o.Length))
 	}
 	head += " " + view.Joined(facts...)
-	if tellWho {
-		head += " — " + ranklist.NameEach(v.who)
+	if name != nil {
+		head += " — " + name(v.who)
 	}
 	parts := []string{head}
 	values := foldObjects(v.who, objects, func(o session.Object) string { return o.Text })
@@ -123,7 +127,7 @@ func describeVariant(v variant, objects []session.Object, tellWho, markdown bool
 			continue
 		}
 		if len(values) > 1 {
-			text = ranklist.NameEach(value.who) + ": " + text
+			text = name(value.who) + ": " + text
 		}
 		lines = append(lines, text)
 	}

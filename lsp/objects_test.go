@@ -15,7 +15,7 @@ func TestHoverStaysCode(t *testing.T) {
 	}
 	for _, kind := range []string{"instance", "function", evil} {
 		object.Kind = kind
-		text := describeName([]session.Inspection{{Found: true, Object: &object}}, true)
+		text := describeName([]session.Inspection{{Found: true, Object: &object}}, func(int) string { return "" }, true)
 		if text == "" || strings.ContainsAny(text, "\x1b\x07") {
 			t.Errorf("%q", text)
 		}

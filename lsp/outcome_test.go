@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"strings"
 	"testing"
 
 	"dipls/cells"
@@ -8,6 +9,7 @@ import (
 	"dipls/dipexec/view"
 	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
+	"dipls/session"
 )
 
 func failureOf(who ranklist.Who, name string) *event.Failure {
@@ -44,5 +46,30 @@ func TestExplained(t *testing.T) {
 	}}}
 	if got, want := r.explained(), "it ended\nranks 0,2: A: why\nrank 1: B: why"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Where ranks are on several hosts, hints and marks name theirs.
+func TestNamesOnHosts(t *testing.T) {
+	hosts := []string{"gpu1", "gpu1", "gpu2"}
+	r := Run{Run: view.Run{State: view.Ended, Status: event.StatusError, Target: "remote", Failures: []*event.Failure{
+		failureOf(ranklist.Rank(0), "A"), failureOf(ranklist.Rank(1), "A"), failureOf(ranklist.Rank(2), "B"),
+	}}}
+	for rank, host := range hosts {
+		r.Parts = append(r.Parts, view.Part{Who: ranklist.Rank(rank), Host: host})
+	}
+	if got, want := r.explained(), "ranks 0-1 (gpu1): A: why\nrank 2 (gpu2): B: why"; got != want {
+		t.Errorf("the hint says %q, want %q", got, want)
+	}
+	k := hangMark{run: r, ev: &event.Hang{Operation: "all_reduce", Missing: []event.Place{{Ranks: []int{2}}}}, place: event.Place{Ranks: []int{0, 1}, Why: "in all_reduce"}}
+	if got, want := k.message(), "ranks 0-1 (gpu1) wait here in all_reduce for rank 2 (gpu2)"; got != want {
+		t.Errorf("the mark says %q, want %q", got, want)
+	}
+	pool := event.PoolState{Hosts: event.HostsOf(hosts)}
+	answers := []session.Inspection{
+		{Who: ranklist.Rank(0), Found: true, Object: &session.Object{Name: "x", Type: "int", Text: "1"}}, {Who: ranklist.Rank(2)},
+	}
+	if got := describeName(answers, pool.HostOf, false); !strings.Contains(got, "— rank 0 (gpu1)") || !strings.Contains(got, "not defined: rank 2 (gpu2)") {
+		t.Errorf("the hover says %q", got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
+	"dipls/internal/ranklist"
 	"dipls/lsp/rpc"
 	"dipls/session"
 )
@@ -236,7 +237,7 @@ func (v *reading) failure(item view.Item) {
 	if !ok || how == failuresOff || !v.first(item.Run, fmt.Sprintf("%s: %s at %s:%d", f.EName, f.EValue, f.Path, f.Line)) {
 		return
 	}
-	v.tell(item, protocol.MessageTypeError, describeFailure(f, item, v.journal(item.Run)), way{"Show output", func(ctx context.Context) error {
+	v.tell(item, protocol.MessageTypeError, describeFailure(f, item, v.s.hostsOf(v.w), v.journal(item.Run)), way{"Show output", func(ctx context.Context) error {
 		_, err := v.s.showOutput(ctx, &showOutputArgs{Run: item.Run})
 		return err
 	}})
@@ -355,13 +356,13 @@ func typeOfNotice(ev event.Event) protocol.MessageType {
 }
 
 // describeFailure describes a failure in one line or a few: "NameError: name 'x' is not defined (rank 0, line 12)". The journal has all of it.
-func describeFailure(f *event.Failure, item view.Item, journal string) string {
+func describeFailure(f *event.Failure, item view.Item, hostOf func(rank int) string, journal string) string {
 	text := f.EName
 	if f.EValue != "" {
 		text += ": " + f.EValue
 	}
 	who, _ := f.Who()
-	where := who.String()
+	where := ranklist.NameOn([]ranklist.Who{who}, hostOf)
 	if len(item.Ranks) > 1 {
 		where = fmt.Sprintf("%d ranks", len(item.Ranks))
 	}

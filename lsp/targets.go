@@ -23,6 +23,17 @@ func (s *server) targetOfLine(w *workspace, c cells.Cell, line string) cells.Tar
 	return s.targetNow(w, c)
 }
 
+// hostsOf is the host of each rank of a workspace's pool, where that is on several, for [ranklist.NameOn].
+func (s *server) hostsOf(w *workspace) func(rank int) string {
+	pool := s.board.pool(w)
+	return pool.HostOf
+}
+
+// nameRank names a rank of a workspace's pool.
+func (s *server) nameRank(w *workspace, rank int) string {
+	return ranklist.NameOn([]int{rank}, s.hostsOf(w))
+}
+
 // ranksOf names the ranks of a target: "all ranks" if it names none.
 func ranksOf(t cells.Target) string {
 	if t.Ranks.IsZero() {

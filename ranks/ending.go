@@ -114,7 +114,7 @@ func onlyLeave(texts []string) bool {
 // gather gives each text once, with the ranks that say it. A text "" is left out. The texts of the local namespace come first, unchanged.
 func gather(procs []*Process, texts []string) []string {
 	var local, shared []string
-	who := map[string][]ranklist.Who{}
+	who := map[string][]*Process{}
 	for i, text := range texts {
 		switch {
 		case text == "":
@@ -124,13 +124,26 @@ func gather(procs []*Process, texts []string) []string {
 			if who[text] == nil {
 				shared = append(shared, text)
 			}
-			who[text] = append(who[text], procs[i].who)
+			who[text] = append(who[text], procs[i])
 		}
 	}
 	for _, text := range shared {
-		local = append(local, text+" on "+ranklist.Name(who[text]))
+		local = append(local, text+" on "+nameAll(who[text]))
 	}
 	return local
+}
+
+// nameAll names ranks for people, with their host where the pool is on several.
+func nameAll(procs []*Process) string {
+	who := make([]ranklist.Who, len(procs))
+	hosts := map[int]string{}
+	for i, p := range procs {
+		who[i] = p.who
+		if rank, ok := p.who.Rank(); ok {
+			hosts[rank] = p.HostIfMany()
+		}
+	}
+	return ranklist.NameOn(who, func(rank int) string { return hosts[rank] })
 }
 
 // shutdownReply notes what the process says about its end.
@@ -153,12 +166,12 @@ func tellParting(procs []*Process) {
 	tell := procs[0].node.opts.OnLoss
 	slices.SortFunc(procs, func(a, b *Process) int { return a.who.Compare(b.who) })
 	texts := make([]string, len(procs))
-	var killed []ranklist.Who
+	var killed []*Process
 	for i, p := range procs {
 		p.mu.Lock()
 		switch reply := p.farewell; {
 		case reply == nil && p.forced:
-			killed = append(killed, p.who)
+			killed = append(killed, p)
 		case reply == nil:
 		case reply.Status.Status != "ok":
 			texts[i] = reply.EValue
@@ -170,16 +183,16 @@ func tellParting(procs []*Process) {
 	for _, text := range gather(procs, texts) {
 		tell(text)
 	}
-	if len(killed) > 0 && killed[0].IsLocal() {
-		tell(ranklist.InSentence(killed[:1]) + " did not end in time, and was killed")
+	if len(killed) > 0 && killed[0].who.IsLocal() {
+		tell(ranklist.InSentence([]ranklist.Who{ranklist.Local}) + " did not end in time, and was killed")
 		killed = killed[1:]
 	}
 	switch {
 	case len(killed) == 0:
 	case len(killed) == 1:
-		tell(ranklist.Name(killed) + " did not end in time, and was killed")
+		tell(nameAll(killed) + " did not end in time, and was killed")
 	default:
-		tell(ranklist.Name(killed) + " did not end in time, and were killed")
+		tell(nameAll(killed) + " did not end in time, and were killed")
 	}
 }
 

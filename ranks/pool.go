@@ -311,10 +311,15 @@ func (p *Pool) starting() string {
 	case len(p.ranks):
 		return "no rank is ready"
 	case 1:
-		return ranklist.Name(late) + " is not ready"
+		return p.nameOn(late) + " is not ready"
 	default:
-		return ranklist.Name(late) + " are not ready"
+		return p.nameOn(late) + " are not ready"
 	}
+}
+
+// nameOn names ranks of the pool for people, with their host where it is on several.
+func (p *Pool) nameOn(who []ranklist.Who) string {
+	return ranklist.NameOn(who, func(rank int) string { return p.ranks[rank].HostIfMany() })
 }
 
 // forkHint is a hint for a pool of which no rank gets ready: a library that was imported before the fork may hang after it. "" if it does not look

@@ -107,7 +107,7 @@ type ending struct {
 func newProcess(n *Node, pool *Pool, who ranklist.Who, sock string) *Process {
 	name := who.String()
 	if pool != nil && pool.many {
-		name += " (" + n.host.Name() + ")"
+		name = ranklist.NameOn([]ranklist.Who{who}, func(int) string { return n.host.Name() })
 	}
 	events := n.events
 	if pool != nil && pool.events != n.events {
@@ -161,6 +161,14 @@ func (p *Process) GroupTimeout() time.Duration { return p.groupTimeout }
 
 // Host is the machine that the process runs on.
 func (p *Process) Host() host.Host { return p.node.host }
+
+// HostIfMany is the name of the machine of a rank whose pool is on several; "" otherwise.
+func (p *Process) HostIfMany() string {
+	if p.pool == nil || !p.pool.many {
+		return ""
+	}
+	return p.node.host.Name()
+}
 
 // ID identifies the process on its host; zero before it is started.
 func (p *Process) ID() host.Process {

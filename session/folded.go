@@ -20,6 +20,7 @@ type FoldedStack struct {
 	Thread string            // its name, without the number in it; "": the main thread
 	Frames []wire.StackFrame // outermost first; none: it waits for a cell
 	Err    string            // why nothing is known of these processes; "": something is
+	Host   string            // that all of them are on, of a pool that is on several; else ""
 }
 
 // FoldStacks puts equal stacks together: first those of main threads, then those of other threads in the user's code, then the
@@ -57,8 +58,17 @@ func FoldStacks(stacks []Stack) []FoldedStack {
 			add(key, s.Who, f)
 		}
 	}
+	hosts := map[int]string{}
+	for _, s := range stacks {
+		if rank, ok := s.Who.Rank(); ok {
+			hosts[rank] = s.Host
+		}
+	}
 	for i := range folded {
 		slices.SortFunc(folded[i].Who, ranklist.Who.Compare)
+		if local, ranks := ranklist.Split(folded[i].Who); !local {
+			folded[i].Host = ranklist.Together(ranks.Of(ranklist.Max), func(rank int) string { return hosts[rank] })
+		}
 	}
 	slices.SortStableFunc(folded, func(a, b FoldedStack) int {
 		if d := a.place() - b.place(); d != 0 {
@@ -93,9 +103,12 @@ func describeSilence(s Stack) string {
 	return text
 }
 
-// Title names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2, thread "loader"`.
+// Title names the processes, and the thread if it is no main thread: "ranks 0-1,3", `rank 2 (gpu2), thread "loader"`.
 func (s FoldedStack) Title() string {
 	text := ranklist.NameEach(s.Who)
+	if s.Host != "" {
+		text += " (" + s.Host + ")"
+	}
 	if s.Thread != "" {
 		text += fmt.Sprintf(", thread %q", clean.Line(s.Thread))
 	}

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +84,20 @@ rank 3, thread "watch"
   … 1 frame in threading, at last in wait`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+
+	// Where the ranks are on several hosts, it is said which.
+	stacks := stacksOfFour()
+	for i, s := range stacks {
+		if rank, ok := s.Who.Rank(); ok {
+			stacks[i].Host = fmt.Sprintf("gpu%d", 1+rank/2)
+		}
+	}
+	got = DescribeStacks(FoldStacks(stacks), 0)
+	for _, title := range []string{"local", "ranks 0-1,3", "rank 2 (gpu2)", "rank 4 (gpu3)", `ranks 0-1 (gpu1), thread "Thread (pin)"`} {
+		if !slices.Contains(strings.Split(got, "\n"), title) {
+			t.Errorf("there is no %s in\n%s", title, got)
+		}
 	}
 }
 

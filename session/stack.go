@@ -18,6 +18,7 @@ const stackPatience = 2 * time.Second
 // Stack is the stack of a process.
 type Stack struct {
 	Who     ranklist.Who `json:"rank"`
+	Host    string       `json:"host,omitempty"`    // of a rank of a pool that is on several
 	Threads []Thread     `json:"threads,omitempty"` // the main thread first
 	Error   string       `json:"error,omitempty"`   // why there are none, a sentence
 	Silent  bool         `json:"silent,omitempty"`  // it has not answered in time
@@ -33,7 +34,7 @@ func (s *processes) Stacks(ctx context.Context, wanted func(ranklist.Who) bool, 
 	ask := func(process *ranks.Process) {
 		if who := process.Who(); wanted(who) {
 			asked = append(asked, process)
-			found.Of = append(found.Of, Stack{Who: who})
+			found.Of = append(found.Of, Stack{Who: who, Host: process.HostIfMany()})
 		}
 	}
 	if local != nil && local.known() && local.err == nil {
@@ -75,7 +76,7 @@ func (s *Stack) ask(ctx context.Context, process *ranks.Process) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		s.Silent = true
-		s.Error = fmt.Sprintf("%v has not answered within %v: it is stopped, or in C code that keeps Python's global lock", s.Who, stackPatience)
+		s.Error = fmt.Sprintf("%s has not answered within %v: it is stopped, or in C code that keeps Python's global lock", process.Name(), stackPatience)
 	case err != nil:
 		s.Error = err.Error()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -345,13 +346,22 @@ func (s *sessionStatus) lines(width int) (head, rows []string) {
 	return append(head, ""), t.lines()
 }
 
-// hostsInWords is "gpu1, gpu2, gpu3 (unreachable)".
+// maxHosts is how many hosts are all named.
+const maxHosts = 16
+
+// hostsInWords is "gpu1, gpu2, gpu3 (unreachable)". Of many hosts only those are named with which not all is well.
 func hostsInWords(hosts []session.HostInfo) string {
-	texts := make([]string, len(hosts))
-	for i, h := range hosts {
-		if texts[i] = clean.Line(h.Host); h.State != hostReachable {
-			texts[i] += fmt.Sprintf(" (%s)", h.State)
+	var texts []string
+	for _, h := range hosts {
+		switch name := clean.Line(h.Host); {
+		case h.State != hostReachable:
+			texts = append(texts, fmt.Sprintf("%s (%s)", name, h.State))
+		case len(hosts) <= maxHosts:
+			texts = append(texts, name)
 		}
+	}
+	if len(hosts) > maxHosts {
+		texts = slices.Insert(texts, 0, plural(len(hosts), "host"))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -30,8 +30,8 @@ func (a *Apart) Add(who ranklist.Who, text string) {
 	a.who[i] = append(a.who[i], who)
 }
 
-// Lines tells what differs, as in "ranks 1-3: loss 0.5", for some of the processes; none if nothing differs.
-func (a *Apart) Lines(of []ranklist.Who) []string {
+// Lines tells what differs, as in "ranks 1-3: loss 0.5", for some of the processes; none if nothing differs. name names processes.
+func (a *Apart) Lines(of []ranklist.Who, name func([]ranklist.Who) string) []string {
 	if len(a.texts) < 2 {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (a *Apart) Lines(of []ranklist.Who) []string {
 		if len(text) > maxApartText {
 			text = append(text[:maxApartText], '…')
 		}
-		lines = append(lines, ranklist.Name(who)+": "+string(text))
+		lines = append(lines, name(who)+": "+string(text))
 	}
 	return lines
 }

@@ -772,7 +772,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 		var apart Apart
 		if first, ok := r.shown[key.text]; ok && !it.Local {
 			f := it.Event.(*event.Failure)
-			it.Text = fmt.Sprintf("%s: %s (as on %v)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), first.who)
+			it.Text = fmt.Sprintf("%s: %s (as on %s)", clean.Line(f.EName), clean.Line(firstLine(f.EValue)), r.nameOn([]ranklist.Who{first.who}))
 			apart.Add(first.who, first.value)
 		} else {
 			r.shown[key.text] = shownFailure{procs[0].who, it.Event.(*event.Failure).EValue}
@@ -782,7 +782,7 @@ func (r *foldRun) show(key classKey, procs []*foldProc, entries []entry) {
 			who[i] = procs[i].who
 			apart.Add(who[i], e.ev.(*event.Failure).EValue)
 		}
-		for _, line := range apart.Lines(who) {
+		for _, line := range apart.Lines(who, r.nameOn) {
 			it.Text += "\n" + line
 		}
 	}
@@ -847,6 +847,9 @@ func (r *foldRun) prefix(ranks []int, failure bool) string {
 	}
 	return "[" + ranklist.ListOn(ranks, r.hostOf) + "] "
 }
+
+// nameOn names processes for people, with their host where the pool is on several.
+func (r *foldRun) nameOn(who []ranklist.Who) string { return ranklist.NameOn(who, r.hostOf) }
 
 // hostOf is the host of a rank, "" if the pool is on one.
 func (r *foldRun) hostOf(rank int) string {

@@ -86,13 +86,20 @@ func enumerate(names []string) string {
 
 // NameOn is [Name], and behind ranks the host that all of them are on, where the pool has several: "rank 11 (gpu2)". of is as for [Together].
 func NameOn[P int | Who](who []P, of func(rank int) string) string {
-	text := Name(who)
-	if local, ranks := split(who); !local {
-		if host := Together(ranks.Of(Max), of); host != "" {
-			text += " (" + host + ")"
-		}
+	return Name(who) + OnHost(who, of)
+}
+
+// OnHost is what [NameOn] has behind the name: " (gpu2)"; "" where there is nothing to tell.
+func OnHost[P int | Who](who []P, of func(rank int) string) string {
+	local, ranks := split(who)
+	if local {
+		return ""
 	}
-	return text
+	host := Together(ranks.Of(Max), of)
+	if host == "" {
+		return ""
+	}
+	return " (" + host + ")"
 }
 
 // ListOn is ranks as they are written, with the host that all of them are on, where the pool has several: "gpu2: 8-15". of is as for [Together].
