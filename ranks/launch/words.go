@@ -68,13 +68,16 @@ func splitWords(text string, from int) ([]word, error) {
 	return words, nil
 }
 
+// special is what is not itself between single quotes, in any shell: csh knows "!" there, and fish the backslash.
+var special = strings.NewReplacer("'", `'\''`, "!", `'\!'`, `\`, `'\\'`)
+
 // quoteForShell makes words one command line for the login shell of a user, which may be sh, csh or fish.
 func quoteForShell(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = w
 		if w == "" || strings.ContainsFunc(w, func(r rune) bool { return !plain(r) }) {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+			quoted[i] = "'" + special.Replace(w) + "'"
 		}
 	}
 	return strings.Join(quoted, " ")
