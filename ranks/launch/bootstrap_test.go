@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,7 +82,12 @@ func TestBootstrapRefuses(t *testing.T) {
 func TestBootstrapKeepsCode(t *testing.T) {
 	s := newTestSession(t, "127.0.0.1:0")
 	boot := s.boot()
-	boot.Addresses = append([]string{"127.0.0.1:1"}, boot.Addresses...)
+	another, err := net.Listen("tcp", "127.0.0.1:0") // a program of the host's own, at an address that the session's machine has, too
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer another.Close()
+	boot.Addresses = append([]string{"127.0.0.1:1", another.Addr().String()}, boot.Addresses...)
 	base, err := os.MkdirTemp("/var/tmp", "dipls-test-") // nobody else can change what is above it
 	if err != nil {
 		t.Fatal(err)

@@ -61,11 +61,11 @@ def main() -> None:
         cache = None  # it cannot be written, or others can
     home = os.path.join(cache, start["agent"]) if cache else None
     if home and is_whole(home, start["agent"]):
-        reach(start, None).close()
+        reach(start).close()
         with contextlib.suppress(OSError):
             os.utime(home)  # it is in use: see sweep
     else:
-        home = install(fetch(start, reach(start, pinned(start))), start, cache)
+        home = install(fetch(start, reach(start)), start, cache)
     become(home, start)
 
 
@@ -122,8 +122,9 @@ def pinned(start: dict) -> ssl.SSLContext:
     return context
 
 
-def reach(start: dict, context: "ssl.SSLContext | None") -> "socket.socket":
-    """Connects to the session, with a context by TLS, and puts the address first that leads there."""
+def reach(start: dict) -> ssl.SSLSocket:
+    """Connects to the session, and puts the address first that leads there: others may have the same one."""
+    context = pinned(start)
     found: queue.Queue = queue.Queue()
     patience = SHORT_PATIENCE if start.get("forward") else PATIENCE
     for address in start["addresses"]:
@@ -143,18 +144,18 @@ def reach(start: dict, context: "ssl.SSLContext | None") -> "socket.socket":
     sys.exit(f"dipls: {socket.gethostname()} does not reach the session: {why}; {hint}")
 
 
-def attempt(address: str, context: "ssl.SSLContext | None", patience: float, found: queue.Queue) -> None:
+def attempt(address: str, context: ssl.SSLContext, patience: float, found: queue.Queue) -> None:
     host, _, port = address.rpartition(":")
     try:
         way = socket.create_connection((host.strip("[]"), int(port)), patience)
-        found.put((address, context.wrap_socket(way) if context else way, None))
+        found.put((address, context.wrap_socket(way), None))
     except ssl.SSLCertVerificationError:
         found.put((address, None, "another program listens there"))
     except (OSError, ValueError) as err:
         found.put((address, None, err))
 
 
-def forwarded(start: dict, context: "ssl.SSLContext | None", why: str) -> "socket.socket":
+def forwarded(start: dict, context: ssl.SSLContext, why: str) -> ssl.SSLSocket:
     """Has the launcher make a socket here that leads to the session, in a folder that is ours alone."""
     folder = None
     # The path of a socket may have 107 bytes, and ssh adds some while it makes it.
@@ -175,7 +176,7 @@ def forwarded(start: dict, context: "ssl.SSLContext | None", why: str) -> "socke
         way = socket.socket(socket.AF_UNIX)
         way.settimeout(PATIENCE)
         way.connect(path)
-        way = context.wrap_socket(way) if context else way
+        way = context.wrap_socket(way)
     except (OSError, SystemExit) as err:
         shutil.rmtree(folder, ignore_errors=True)
         sys.exit(f"dipls: {socket.gethostname()} does not reach the session ({why}), and neither through ssh: {err}")
@@ -220,7 +221,7 @@ def checksum(path: str) -> int:
         return zlib.crc32(file.read())
 
 
-def fetch(start: dict, talk: "socket.socket") -> bytes:
+def fetch(start: dict, talk: ssl.SSLSocket) -> bytes:
     """Gets the zip with the agent's code from the session."""
     try:
         with talk, talk.makefile("rb") as answers:
