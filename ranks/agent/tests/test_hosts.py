@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from dip_agent import system
-from dip_agent.hosts import environment, leftovers, machine, places, rpc, supervisor
+from dip_agent.hosts import environment, leftovers, machine, places, project, rpc, supervisor
 from dip_agent.hosts.joining import Uplink
 from dip_agent.hosts.mux import Channel, Mux
 from dip_agent.hosts.relay import Conversation
@@ -345,6 +346,23 @@ class TestConversation:
         carried.turn()
         assert carried.process.recv(100) == b""
         assert carried.conversation.ended
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_what_another_update_of_the_project_writes_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, locks: bool
+) -> None:
+    new = closed(tmp_path / ".dipls") / "new-0"
+    new.touch()
+    if not locks:
+
+        def flock(fd: int, how: int) -> None:
+            raise OSError(errno.EBADF, "as on some file systems")
+
+        monkeypatch.setattr("fcntl.flock", flock)
+    one, other = socket.socketpair()
+    with one, other, project.Copy(str(tmp_path), one):
+        assert new.exists() is not locks  # with a lock, whoever wrote it was killed
 
 
 def test_the_lease_does_not_count_while_the_agent_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,12 +83,14 @@ class Copy:
             os.mkdir(_OWN, 0o700, dir_fd=self._root)
         self._own = os.open(_OWN, _DIRECTORY, dir_fd=self._root)
         _check_owner(self._own, f"{root}/{_OWN}", os.geteuid())  # what is in it tells what to remove
-        self._lock(sock)
+        # A file, for on NFS a folder cannot be locked.
+        self._locked = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._own)
+        alone = self._lock(sock)
         self._before = f"before/{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         self.kept = ""  # where something was put that was in the way
         self._where = f"{root}/{_OWN}"
         for name in os.listdir(self._own):
-            if name.startswith(_NEW):  # somebody was killed
+            if name.startswith(_NEW) and alone:  # somebody was killed
                 os.unlink(name, dir_fd=self._own)
         brought = self._read_brought()
         self._files: dict[str, str] = brought.get("files", {})  # hashes, by path
@@ -98,17 +100,19 @@ class Copy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._own)  # which ends the lock
+        os.close(self._locked)
+        os.close(self._own)
         os.close(self._root)
 
-    def _lock(self, sock: socket.socket) -> None:
+    def _lock(self, sock: socket.socket) -> bool:
+        """Wait until nobody else changes the copy. Returns whether that is certain."""
         while True:
             try:
-                fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
+                fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
             except OSError as err:
                 if err.errno not in (errno.EAGAIN, errno.EACCES):
-                    return  # a file system without locks: each step is one of all or nothing as it is
+                    return False  # a file system without locks: each step is one of all or nothing as it is
             if select.select([sock], [], [], _PAUSE)[0] and not sock.recv(1, socket.MSG_PEEK):
                 raise ValueError("the session wants it no more")
 
