@@ -3,6 +3,7 @@ package dipexec
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"dipls/dipexec/event"
 	"dipls/internal/ranklist"
@@ -56,5 +57,17 @@ func TestSeeOnHosts(t *testing.T) {
 				t.Errorf("seen are %v, want %v", seen, c.seen)
 			}
 		})
+	}
+}
+
+// Variables of several ranks that are on their way at the same time are counted together.
+func TestMovingParts(t *testing.T) {
+	m := &moving{next: time.Now().Add(time.Hour)}
+	first, second := m.part(), m.part()
+	first(10, 100)
+	second(5, 50)
+	first(20, 100)
+	if m.moved != 25 || m.total != 150 {
+		t.Errorf("%d of %d have moved, want 25 of 150", m.moved, m.total)
 	}
 }

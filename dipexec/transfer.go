@@ -36,7 +36,7 @@ func (c *command) push(cmd wire.PushCommand) (any, error) {
 	}
 	defer req.Free()
 	moving := c.moving("push")
-	err = req.Spread(c.ctx, c.proc.p.Host(), hostsOf(procs), moving.told)
+	err = req.Spread(c.ctx, c.proc.p.Host(), hostsOf(procs), moving.part())
 	moving.end(err)
 	if err != nil {
 		return nil, &commandError{"RuntimeError", err.Error() + "; nothing was pushed"}
@@ -79,7 +79,7 @@ func (c *command) pull(cmd wire.PullCommand) (any, error) {
 		if err != nil {
 			return err
 		}
-		here, free, err := ranks.Bring(c.ctx, payload, p.Host(), c.proc.p.Host(), moving.told)
+		here, free, err := ranks.Bring(c.ctx, payload, p.Host(), c.proc.p.Host(), moving.part())
 		if err != nil {
 			release()
 			return err
@@ -123,7 +123,7 @@ type moving struct {
 
 	mu           sync.Mutex
 	next         time.Time // when to tell the user again
-	moved, total int64
+	moved, total int64     // of all parts
 }
 
 func (c *command) moving(verb string) *moving {
@@ -131,11 +131,23 @@ func (c *command) moving(verb string) *moving {
 	return &moving{c: c, verb: verb, begun: now, next: now.Add(slowTransfer)}
 }
 
-// told hears how much has moved.
-func (m *moving) told(moved, total int64) {
+// part is what hears how much of a part has moved, such as the variables of one rank.
+func (m *moving) part() func(moved, total int64) {
+	var before struct{ moved, total int64 } // under m.mu
+	return func(moved, total int64) {
+		m.mu.Lock()
+		m.moved += moved - before.moved
+		m.total += total - before.total
+		before.moved, before.total = moved, total
+		m.mu.Unlock()
+		m.tell()
+	}
+}
+
+// tell tells the user how much has moved, from time to time.
+func (m *moving) tell() {
 	m.mu.Lock()
-	m.moved, m.total = moved, total
-	now := time.Now()
+	now, moved, total := time.Now(), m.moved, m.total
 	due := !now.Before(m.next)
 	if due {
 		m.next = now.Add(slowTransfer)
