@@ -35,6 +35,9 @@ const (
 	// mostNamed is how many hosts are named in a sentence about some.
 	mostNamed = 3
 
+	// mostTold is of how many hosts it is told why they have not come, where each has its own reason.
+	mostTold = 8
+
 	// endPatience is how long what is left of a start that has failed may take to end in order.
 	endPatience = 3 * time.Second
 )
@@ -307,18 +310,25 @@ func (f *failures) add(host, text string) {
 	}
 }
 
-// err tells each text once, after the names of its hosts unless it has one of them. nil: there are none.
+// err tells each text once, of the first few, after the names of its hosts unless it has one of them. nil: there are none.
 func (f failures) err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	var all []string
-	for _, one := range f {
+	var all, rest []string
+	for i, one := range f {
+		if i >= mostTold {
+			rest = append(rest, one.hosts...)
+			continue
+		}
 		text := one.text
 		if len(one.hosts) > 0 && !slices.ContainsFunc(one.hosts, func(host string) bool { return mentions(text, host) }) {
 			text = firstOf(one.hosts) + ": " + text
 		}
 		all = append(all, text)
+	}
+	if len(rest) > 0 {
+		all = append(all, "neither have joined: "+firstOf(rest))
 	}
 	return errors.New(strings.Join(all, "\n"))
 }
