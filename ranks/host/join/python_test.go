@@ -402,7 +402,7 @@ func TestPythonLeftAlone(t *testing.T) {
 	g := newGate(t, Options{Lease: 6 * time.Second})
 	s := g.expect(t, Expected{Hosts: []int{0}})
 	p := newProxy(t, g.Addresses()[0])
-	python := startPython(t, g.startup(s.Tokens()[0], p.Addr().String()))
+	python := startPython(t, g.startup(s.Tokens()[0], "unix:/no/such/socket", p.Addr().String())) // one of the addresses leads nowhere
 	a := arrival(t, s)
 	wantEcho(t, open(t, a.Conn, line{"echo": 1}), "hello")
 	p.Close()

@@ -99,8 +99,10 @@ class Road:
                 self._addresses.remove(address)
                 self._addresses.insert(0, address)
                 return sock, welcome, rest
-        # A socket that ssh has left refuses, too.
-        nobody = all(not address.startswith("unix:") and reason == _REFUSED for address, reason in troubles)
+        # Where we were connected last, or the bootstrap was, counts: other addresses may never have led anywhere. A
+        # socket that ssh has left refuses, too.
+        last = next(iter(self._addresses), "unix:")
+        nobody = not last.startswith("unix:") and (last, _REFUSED) in troubles
         raise Unreached(
             "the session cannot be reached: " + "; ".join(f"{a}: {reason}" for a, reason in troubles), nobody
         )
