@@ -232,6 +232,17 @@ func (s *processes) leaveHosts(ctx context.Context) error {
 	return s.giveBack(ctx, h)
 }
 
+// withHostsKept says in the error of a pool that could not be started that its hosts are there nevertheless, for another try: they may cost something. ctx
+// is that of the start.
+func (s *processes) withHostsKept(ctx context.Context, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.away; s.closed || errors.Is(context.Cause(ctx), errKilled) || h == nil || !h.fleet.known() || h.fleet.value == nil {
+		return err
+	}
+	return fmt.Errorf("%w; the hosts are kept until the session ends: %%makedip tries again on them, %%makedip -k gives them back", err)
+}
+
 // nodeOn is the node on a host; the first call starts it, and so does one after it has ended.
 func (s *processes) nodeOn(ctx context.Context, h *hosts, on host.Host) (*ranks.Node, error) {
 	s.mu.Lock()

@@ -368,6 +368,7 @@ func TestStartTimeoutOnHosts(t *testing.T) {
 	f.ranks()
 }
 
+// Hosts that do not fit together are told, and kept for another try.
 func TestHostsDiffer(t *testing.T) {
 	fleets := &fakeFleets{configs: map[string]fakerank.Config{
 		"old": {Packages: map[string]string{"torch": "98.0"}}, "bare": {Packages: map[string]string{"torch": ""}},
@@ -379,7 +380,17 @@ func TestHostsDiffer(t *testing.T) {
 	} {
 		f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: hosts}))
 		_, err := f.Ranks(testContext(t))
-		wantError(t, err, want)
+		wantError(t, err, want+"; the hosts are kept until the session ends: %makedip tries again on them, %makedip -k gives them back")
+		if living := fleets.living(); !slices.Equal(living, []string{hosts}) {
+			t.Errorf("hosts of the failed start: %q", living)
+		}
+		if _, err := f.Make(testContext(t), wire.MakeCommand{}); err == nil || len(fleets.living()) != 1 {
+			t.Errorf("another try: %v, on hosts %q", err, fleets.living())
+		}
+		text, err := f.Make(testContext(t), wire.MakeCommand{Kill: true})
+		if text != "there was no pool; the hosts were given back" || err != nil || len(fleets.living()) != 0 {
+			t.Errorf("%q, %v, and hosts %q are kept", text, err, fleets.living())
+		}
 	}
 	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "h1,pickle"}))
 	f.ranks()

@@ -393,6 +393,7 @@ func (s *processes) kill(ctx context.Context) (text string, err error) {
 	s.mu.Lock()
 	old := s.current
 	starting := old != nil && !old.known()
+	held := s.away != nil && !s.away.gone()
 	s.current = &pool{future: failed[*ranks.Pool](errKilled)}
 	s.mu.Unlock()
 	ended, err := s.end(ctx, old, errKilled)
@@ -406,6 +407,8 @@ func (s *processes) kill(ctx context.Context) (text string, err error) {
 		return "the pool had ended already", nil
 	case starting:
 		return "the start of the pool was given up", nil
+	case held:
+		return "there was no pool; the hosts were given back", nil
 	default:
 		return textNoPool, nil
 	}

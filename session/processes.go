@@ -393,11 +393,11 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ran
 	}
 	shares, err := s.shares(ctx, &spec)
 	if err != nil {
-		return nil, err
+		return nil, s.withHostsKept(ctx, err)
 	}
 	started, err := ranks.StartPool(ctx, spec.PoolSpec, shares...)
 	if err != nil {
-		return nil, err
+		return nil, s.withHostsKept(ctx, err)
 	}
 	s.tell(started.Notices())
 	s.mu.Lock()
