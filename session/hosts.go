@@ -221,7 +221,24 @@ func (s *processes) giveBack(ctx context.Context, h *hosts) error {
 	return errors.Join(errs...)
 }
 
-var errGivenBack = errors.New("the hosts were given back")
+var (
+	errGivenBack   = errors.New("the hosts were given back")
+	errInterrupted = errors.New("nobody waits for its hosts any more")
+)
+
+// leaveQueue gives up hosts that are waited for in a queue, such as a job, once no call waits for the pool any more. The next call begins anew.
+func (s *processes) leaveQueue(p *pool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.away
+	if s.closed || s.current != p || p.waiting > 0 || p.known() || h == nil || h.fleet.known() || !h.allotted.IsZero() {
+		return
+	}
+	s.current, s.away = nil, nil
+	h.fleet.cancel(errInterrupted)
+	p.cancel(errInterrupted)
+	s.starts.Go(func() { contain.Do(func() { _ = s.giveBack(s.ctx, h) }) }) // they may have come at this moment
+}
 
 // leaveHosts gives back all hosts: the next pool is not on them.
 func (s *processes) leaveHosts(ctx context.Context) error {

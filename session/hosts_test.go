@@ -354,6 +354,51 @@ func TestHostsInAQueue(t *testing.T) {
 	}
 }
 
+// Hosts in a queue are given up when the last call that waits for them is interrupted; the next call waits for others.
+func TestInterruptInAQueue(t *testing.T) {
+	queued, cancelled := make(chan struct{}), make(chan struct{})
+	first := true
+	fleets := &fakeFleets{queue: func(ctx context.Context, o fleet.Options) error {
+		if !first {
+			o.Allotted()
+			return nil
+		}
+		first = false
+		close(queued)
+		<-ctx.Done()
+		close(cancelled)
+		return context.Cause(ctx)
+	}}
+	f := newFixture(t, fakerank.Config{}, onHosts(fleets, Choice{Hosts: "h1,h2"}))
+	interrupted := make(chan error)
+	var interrupts []context.CancelFunc
+	for range 2 {
+		ctx, interrupt := context.WithCancel(testContext(t))
+		interrupts = append(interrupts, interrupt)
+		go func() {
+			_, err := f.Ranks(ctx)
+			interrupted <- err
+		}()
+	}
+	waitFor(t, "a job in a queue", queued)
+	for i, interrupt := range interrupts {
+		select {
+		case <-cancelled:
+			t.Fatalf("the job is gone, and %d calls wait for it", 2-i)
+		default:
+		}
+		interrupt()
+		if err := <-interrupted; !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted: %v", err)
+		}
+	}
+	waitFor(t, "the end of the job", cancelled)
+	f.ranks()
+	if living := fleets.living(); len(living) != 1 {
+		t.Errorf("hosts %q are there", living)
+	}
+}
+
 // What a pool may take counts from when its hosts were allotted, however long they were waited for.
 func TestStartTimeoutOnHosts(t *testing.T) {
 	fleets := &fakeFleets{configs: map[string]fakerank.Config{"h2": {StartHang: true}}, queue: func(_ context.Context, o fleet.Options) error {

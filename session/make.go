@@ -314,9 +314,13 @@ func (s *processes) replace(ctx context.Context, old *pool, unused, claimed bool
 		return "", errOvertaken
 	}
 	p := s.succeed(old, next)
+	p.waiting++
 	s.mu.Unlock()
 
 	started, err := awaitOrCancel(ctx, p.future)
+	s.mu.Lock()
+	p.waiting--
+	s.mu.Unlock()
 	if err != nil {
 		return "", explainStart(err, p.ended)
 	}

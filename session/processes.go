@@ -75,6 +75,7 @@ type pool struct {
 	spec    poolSpec // zero until it is known
 	claimed bool     // somebody has asked for this pool, or has its ranks
 	used    bool     // somebody has its ranks
+	waiting int      // calls that wait for its ranks
 
 	seen     *wire.Surroundings // the surroundings when its ranks were last asked for
 	toldLate string             // what the user was last told about them
@@ -326,8 +327,15 @@ func (s *processes) Ranks(ctx context.Context) ([]dipexec.Process, error) {
 		s.mu.Lock()
 		p := s.needPool()
 		p.claimed = true
+		p.waiting++
 		s.mu.Unlock()
 		living, err := p.wait(ctx)
+		s.mu.Lock()
+		p.waiting--
+		s.mu.Unlock()
+		if ctx.Err() != nil {
+			s.leaveQueue(p)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -113,15 +114,25 @@ func TestRunQueues(t *testing.T) {
 	testhosts.On(t, 2, true, func(outer *testhosts.Hosts) {
 		h := newOnHosts(t, outer)
 		h.Exec("h0", "sbatch", "-Q", "-J", "another", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 600")
-		shown, code := h.attend("# %%dip\nprint('never')\n", map[string]func(){"waits: Resources": func() {
-			if err := h.process.Signal(syscall.SIGINT); err != nil {
-				t.Error(err)
+		for _, more := range [][]string{nil, {"--session", "lives"}} {
+			shown, code := h.attend("# %%dip\nprint('never')\n", map[string]func(){"waits: Resources": func() {
+				if more != nil {
+					h.want(string(h.dipls("status", "-s", "lives")), 0, 0, `^ranks +starting · job \d+ waits: Resources`)
+				}
+				if err := h.process.Signal(syscall.SIGINT); err != nil {
+					t.Error(err)
+				}
+			}}, append(more, "--hosts", "slurm -N 2")...)
+			h.want(shown, code, exitInterrupted, `job \d+ waits: Resources`)
+			left := func() []string {
+				jobs := strings.Fields(h.Exec("h0", "squeue", "-h", "-o", "%j"))
+				return slices.DeleteFunc(jobs, func(job string) bool { return job == "another" })
 			}
-		}}, "--hosts", "slurm -N 2")
-		h.want(shown, code, exitInterrupted, `job \d+ waits: Resources`)
-		if left := strings.TrimSpace(h.Exec("h0", "squeue", "-h", "-o", "%j")); left != "another" {
-			t.Errorf("jobs left: %s", left)
+			if more == nil && len(left()) > 0 || len(awaitNothing(left)) > 0 { // a session that lives gives it back meanwhile
+				t.Errorf("%q: jobs left: %q", more, left())
+			}
 		}
+		h.dipls("stop", "lives", "--yes")
 	})
 }
 

@@ -103,6 +103,7 @@ type sessionStatus struct {
 	Backend   string             `json:"backend,omitempty"` // of the process group
 	App       string             `json:"app,omitempty"`
 	Reason    string             `json:"reason,omitempty"`  // why there are no ranks, or why they are dead
+	Waits     string             `json:"waits,omitempty"`   // what the start of the ranks waits for
 	Autodip   string             `json:"autodip,omitempty"` // the directive for cells that do not say where they run
 	Processes []processStatus    `json:"processes"`         // the local namespace first
 	Hosts     []session.HostInfo `json:"hosts,omitempty"`   // of a pool that is not on this machine
@@ -242,9 +243,9 @@ func (m *monitor) status(now time.Time) (*sessionStatus, error) {
 		return nil, m.err
 	}
 	s := &sessionStatus{
-		About: m.about, Backend: m.pool.Backend, App: m.pool.App, Reason: m.pool.Reason, Autodip: m.pool.Autodip, Processes: []processStatus{}, now: now,
+		About: m.about, Backend: m.pool.Backend, App: m.pool.App, Reason: m.pool.Reason, Waits: m.pool.Text, Autodip: m.pool.Autodip,
+		Processes: []processStatus{}, Hosts: m.pool.Hosts, now: now,
 	}
-	s.Hosts = m.pool.Hosts
 	s.Ranks, s.Devices, s.Memory = len(m.pool.Ranks), nil, 0
 	if l := m.pool.Local; l != nil {
 		s.add(processStatus{Who: ranklist.Local, State: l.State, Host: l.Host, PID: l.PID, HostBytes: l.HostBytes}, m)
@@ -314,7 +315,7 @@ func (s *sessionStatus) lines(width int) (head, rows []string) {
 	if s.Memory == 0 {
 		memory = ""
 	}
-	fact("ranks", view.Joined(stateInWords(s.About), poolInWords(s.Ranks, s.Devices), s.Backend, memory, clean.Line(s.Reason)))
+	fact("ranks", view.Joined(stateInWords(s.About), poolInWords(s.Ranks, s.Devices), s.Backend, memory, clean.Line(s.Waits), clean.Line(s.Reason)))
 	fact("hosts", hostsInWords(s.Hosts))
 	fact("python", clean.Line(s.Python))
 	fact("attached", clientsInWords(s.Clients))
