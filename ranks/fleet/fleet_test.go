@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -107,6 +109,27 @@ func TestFleet(t *testing.T) {
 	alone, err := f.Meet(testContext(t), []host.Host{f.Members()[0].Host})
 	if err != nil || alone.Address != (host.Local{}).Address() {
 		t.Errorf("one host meets at %+v, %v", alone, err)
+	}
+
+	// What is sent to all passes from host to host, unless no port may be opened.
+	for ports, want := range map[string]int{"": 1, "none": 2} {
+		f.(*cluster).o.Ports = ports
+		all := []host.Host{f.Members()[0].Host, f.Members()[1].Host}
+		if _, err := f.Meet(testContext(t), all); err != nil {
+			t.Fatal(err)
+		}
+		var sent atomic.Int64
+		kept, err := all[0].(host.Chained).KeepAlong(testContext(t), all[1:], []int64{8 << 20}, func(_ context.Context, w io.Writer, _ int64) error {
+			sent.Add(1)
+			_, err := w.Write(make([]byte, 8<<20))
+			return err
+		}, nil)
+		if err != nil || sent.Load() != int64(want) {
+			t.Errorf("with ports %q it was sent %d times, want %d; %v", ports, sent.Load(), want, err)
+		}
+		for _, one := range kept {
+			one.Free()
+		}
 	}
 
 	before := f.Members()[1].Host

@@ -48,6 +48,9 @@ func (f *cluster) Meet(ctx context.Context, among []host.Host) (Meeting, error) 
 			continue
 		}
 		for i, h := range hosts {
+			if f.o.Ports == noPort {
+				addresses[i] = netip.Addr{} // nor does it listen for other hosts
+			}
 			h.MeetAt(addresses[i])
 		}
 		return m, nil

@@ -20,7 +20,7 @@ const worthChain = 8 << 20
 
 var _ host.Chained = (*Host)(nil)
 
-// MeetAt says by which of its addresses other hosts reach this one. Nobody has tried it for all of them.
+// MeetAt says by which of its addresses other hosts reach this one. Nobody has tried it for all of them. The zero value: it is not to listen for them.
 func (h *Host) MeetAt(address netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
