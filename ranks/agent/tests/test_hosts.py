@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 from dip_agent import system
-from dip_agent.hosts import environment, leftovers, machine, places, project, rpc, supervisor
+from dip_agent.hosts import environment, joining, leftovers, machine, places, project, rpc, supervisor
 from dip_agent.hosts.joining import Uplink
 from dip_agent.hosts.mux import Channel, Mux
 from dip_agent.hosts.relay import Conversation
@@ -346,6 +347,24 @@ class TestConversation:
         carried.turn()
         assert carried.process.recv(100) == b""
         assert carried.conversation.ended
+
+
+def test_an_agent_that_has_not_joined_ends_with_its_launcher() -> None:
+    startup = {"addresses": ["127.0.0.1:1"], "certificate": ssl.DER_cert_to_PEM_cert(b"none"), "token": ""}
+    code = os.path.dirname(os.path.dirname(system.__file__))
+    command = [sys.executable, "-s", "-S", code, "relay"]
+    began = time.monotonic()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as agent:
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        assert agent.stderr is not None
+        agent.stdin.write(json.dumps(startup).encode() + b"\n")
+        agent.stdin.flush()
+        agent.stdout.close()
+        said = agent.stderr.read()
+    assert b"its launcher has ended" in said
+    assert agent.returncode == 1
+    assert time.monotonic() - began < joining._JOIN_PATIENCE
 
 
 @pytest.mark.parametrize("locks", [True, False])

@@ -71,6 +71,13 @@ class Bell:
                 pass
 
 
+def is_hung_up(fd: int) -> bool:
+    """Whether nobody is at the other end of an open descriptor."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+
+
 def start_time(pid: int) -> int:
     """Return the start time of a process in clock ticks since boot, 0 where that is unknown.
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -91,6 +92,12 @@ def kill_all(left: Callable[[], list[Running]], pause: Callable[[float], None]) 
 def no_janitors(processes: list[Running]) -> list[Running]:
     """Leave out those that free the shared memory of others, and then end by themselves."""
     return [process for process in processes if not system.is_janitor(process.pid)]
+
+
+def complain(text: str) -> None:
+    """Say something on standard error, which leads to the launcher: that may be gone."""
+    with contextlib.suppress(OSError):
+        print(f"dipls: {text}", file=sys.stderr, flush=True)
 
 
 def kill_session(session: str) -> None:

@@ -249,11 +249,14 @@ class Relay:
                 self._uplink.tick()
             if not self._lost:
                 self._uplink.flush()
+            # Until it has joined, the start may have failed. Later the session counts, and launchers come and go.
+            if self._uplink.identity is None and self._why is None and system.is_hung_up(sys.stdout.fileno()):
+                self._leave("its launcher has ended before it had joined")
         if not self._lost:
             self._uplink.close(self._why)
         self._end()
         if not self._told:
-            print(f"dipls: this host ends: {self._why}", file=sys.stderr)
+            leftovers.complain(f"this host ends: {self._why}")
         return 0 if self._told else 1
 
     def _timeout(self) -> float | None:
@@ -432,7 +435,7 @@ class Relay:
             self._reap()
 
         if not leftovers.kill_all(lambda: leftovers.below([os.getpid()]), pause):
-            print("dipls: processes of the session do not end", file=sys.stderr)
+            leftovers.complain("processes of the session do not end")
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 

@@ -286,7 +286,7 @@ class Supervisor:
             return left
 
         if not leftovers.kill_all(doomed, self._reap):
-            print("dipls: processes of the session do not end", file=sys.stderr)
+            leftovers.complain("processes of the session do not end")
         self._await(lambda: self._node is None or self._exit is not None, KILL_PATIENCE)
         self._pass_output()
         if self._directory is not None:
