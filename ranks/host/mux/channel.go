@@ -19,19 +19,23 @@ const window = 1 << 20
 type Channel struct {
 	conn *Conn
 	id   uint32
-	what json.RawMessage
 
 	writing sync.Mutex // held during a Write, whose bytes stay together
 
-	// Under conn.mu.
+	// Under conn.mu. What each message needs is first.
+	delivering bool         // a goroutine delivers what has come, or will soon
+	take       func([]byte) // gets what comes, instead of reads; nil: nothing does
+	in         [][]byte     // what has come and is not read
+	unread     int          // bytes in it
+	read       int          // bytes that have been read and for which the peer was given no room yet
+	inEnd      error        // what a read says when all is read; nil while more may come
+	room       int          // how much the peer takes
+	outEnd     error        // what a write says; nil while it may write
+	tellEnd    func(error)  // gets inEnd after what has come
+
 	readable, writable *sync.Cond
-	in                 [][]byte // what has come and is not read
-	unread             int      // bytes in it
-	read               int      // bytes that have been read and for which the peer was given no room yet
-	room               int      // how much the peer takes
-	inEnd              error    // what a read says when all is read; nil while more may come
-	outEnd             error    // what a write says; nil while it may write
 	readBy, writeBy    deadline
+	what               json.RawMessage
 }
 
 func newChannel(c *Conn, id uint32, what json.RawMessage) *Channel {
@@ -71,13 +75,18 @@ func (ch *Channel) Read(p []byte) (int, error) {
 			ch.in[0] = ch.in[0][m:]
 		}
 	}
+	ch.took(n)
+	return n, nil
+}
+
+// took counts bytes that have been read. The caller holds conn.mu.
+func (ch *Channel) took(n int) {
 	ch.unread -= n
 	ch.read += n
 	if ch.read >= window/2 && ch.inEnd == nil {
-		c.send(kindWindow, ch.id, binary.BigEndian.AppendUint32(nil, uint32(ch.read)))
+		ch.conn.send(kindWindow, ch.id, binary.BigEndian.AppendUint32(nil, uint32(ch.read)))
 		ch.read = 0
 	}
-	return n, nil
 }
 
 // Write writes p. It waits while the reader has too much to read, and while the connection, or the spool of an interrupted one, is full.
@@ -102,14 +111,37 @@ func (ch *Channel) Write(p []byte) (n int, err error) {
 			ch.writable.Wait()
 			continue
 		}
-		m := min(len(p), ch.room, maxPayload)
-		c.send(kindData, ch.id, p[:m])
-		ch.room -= m
+		m := ch.put(p)
 		n += m
 		p = p[m:]
 		c.leaveQueue(ch)
 	}
 	return n, nil
+}
+
+// TryWrite writes as much of p as there is room for at this moment.
+func (ch *Channel) TryWrite(p []byte) (n int, err error) {
+	if !ch.writing.TryLock() {
+		return 0, nil
+	}
+	defer ch.writing.Unlock()
+	c := ch.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(p) > 0 && ch.outEnd == nil && ch.room > 0 && len(c.queue) == 0 && !c.full() {
+		m := ch.put(p)
+		n += m
+		p = p[m:]
+	}
+	return n, ch.outEnd
+}
+
+// put sends as much of p as a frame takes, and the peer. The caller holds conn.mu.
+func (ch *Channel) put(p []byte) int {
+	n := min(len(p), ch.room, maxPayload)
+	ch.conn.send(kindData, ch.id, p[:n])
+	ch.room -= n
+	return n
 }
 
 // CloseWrite tells the other end that no more comes. What comes from there can still be read.
@@ -156,6 +188,7 @@ func (ch *Channel) finish(in, out error) {
 	ch.readable.Broadcast()
 	ch.writable.Broadcast()
 	ch.conn.forget(ch)
+	ch.deliverable()
 }
 
 // arrive takes bytes that have come, and reports false if the peer may not send that many. The caller holds conn.mu.
@@ -166,7 +199,11 @@ func (ch *Channel) arrive(b []byte) bool {
 	if len(b) > 0 {
 		ch.in = append(ch.in, b)
 		ch.unread += len(b)
-		ch.readable.Signal()
+		if ch.take == nil {
+			ch.readable.Signal()
+		} else {
+			ch.deliverable()
+		}
 	}
 	return true
 }
@@ -178,6 +215,7 @@ func (ch *Channel) ended() {
 	}
 	ch.readable.Broadcast()
 	ch.conn.forget(ch)
+	ch.deliverable()
 }
 
 // SetDeadline sets the deadlines of reads and writes.

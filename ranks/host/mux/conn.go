@@ -109,6 +109,8 @@ type Conn struct {
 	accepts  chan struct{} // capacity 1: there is one
 	queue    []*Channel    // those that want to write, in the order of their turns
 
+	deliveries deliveries
+
 	news    []news // that nobody was told yet
 	telling bool
 }
@@ -141,6 +143,7 @@ func New(opts Options) *Conn {
 	} else {
 		c.last--
 	}
+	c.deliveries.wake = sync.NewCond(&c.mu)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(c.opts.Lease, c.look)
@@ -329,6 +332,10 @@ func (c *Conn) end(err error) {
 	c.spool = spool{}
 	for _, ch := range c.channels {
 		ch.finish(err, err)
+	}
+	if c.deliveries.idle { // it has nothing more to wait for
+		c.deliveries.idle = false
+		c.deliveries.wake.Signal()
 	}
 	c.become(Ended, err)
 	close(c.done)
@@ -532,6 +539,11 @@ func (c *Conn) read(l *link) {
 }
 
 func (c *Conn) readFrames(l *link, r *bufio.Reader) error {
+	defer func() {
+		c.mu.Lock()
+		c.release()
+		c.mu.Unlock()
+	}()
 	for {
 		b, err := r.Peek(headSize)
 		if err != nil {
@@ -551,8 +563,12 @@ func (c *Conn) readFrames(l *link, r *bufio.Reader) error {
 			c.mu.Unlock()
 			return nil
 		}
+		c.hold()
 		if bad == nil {
 			bad = c.arrive(l, h, payload)
+		}
+		if !isFrame(r) {
+			c.release()
 		}
 		if bad != nil {
 			c.end(c.nonsense(bad))
@@ -563,6 +579,16 @@ func (c *Conn) readFrames(l *link, r *bufio.Reader) error {
 			c.tell()
 		}
 	}
+}
+
+// isFrame reports whether a whole frame has been read from the connection.
+func isFrame(r *bufio.Reader) bool {
+	if r.Buffered() < headSize {
+		return false
+	}
+	b, _ := r.Peek(headSize)
+	h, err := parseHead(b)
+	return err == nil && r.Buffered() >= headSize+h.size
 }
 
 // arrive takes a frame.
