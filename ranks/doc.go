@@ -8,9 +8,8 @@
 // signals and reaps them. Only if it fails to, the server asks the host to kill them, by pid and start time, never by name. A [Process] is a rank or a
 // local namespace. A [Pool] is the ranks of one start, on one node or several.
 //
-// Each process has one socket, owned by a [link.Link] with two goroutines. The writer writes what others queue, so senders never wait for a peer.
-// The reader decodes what the process says ([Happening]) and calls the handlers, so output is acknowledged when it has been handled, and a slow
-// handler slows down only its own process. Besides, a node has two goroutines. wait waits for the end of the node's process. supervise then has the
+// Each process has one socket, owned by a [link.Link], in which senders never wait for a peer. Its reader decodes what the process says ([Happening])
+// and calls the handlers, so output is acknowledged when it has been handled, and a slow handler slows down only its own process. Besides, a node has two goroutines. wait waits for the end of the node's process. supervise then has the
 // host clean up, waits for everything else, and closes Done.
 //
 // # How a death is told

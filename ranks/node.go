@@ -439,7 +439,7 @@ func signalRequest(p *Process, signal string) []byte {
 	return content
 }
 
-// message is called on the reader goroutine of the node's socket. It must not wait for any process: others may wait for what comes next.
+// message is called by the reader of the node's link. It must not wait for any process: others may wait for what comes next.
 func (n *Node) message(m *wire.Message) {
 	switch m.Header.MsgType {
 	case wire.TypeExited:
@@ -481,7 +481,7 @@ func (n *Node) processExited(m *wire.Message) {
 	p.tell(e)
 }
 
-// linkEnded is called on the reader goroutine of the node's socket. A node without its socket is useless.
+// linkEnded is called when the node's link has ended. A node without its socket is useless.
 func (n *Node) linkEnded(cause error) {
 	select {
 	case <-n.exited:

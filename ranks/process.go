@@ -35,7 +35,7 @@ const (
 
 // Handler receives everything that belongs to one execution.
 type Handler interface {
-	// Happened is called on the process's reader goroutine, in the order of the socket. Output is acknowledged to the process when it returns, so a
+	// Happened is called by the process's reader, in the order of the socket. Output is acknowledged to the process when it returns, so a
 	// handler that waits slows down that process, and no other. It must not wait for an answer of the same process.
 	Happened(h Happening)
 	// Done ends the execution. It is called exactly once, last, and perhaps before Execute returns. reply is nil if the process has died; then err is an
@@ -45,8 +45,8 @@ type Handler interface {
 
 // Process is one Python process that runs code: a rank or the local namespace.
 //
-// The reader goroutine of its socket calls the handlers, and ends the process: when the connection ends, the reader waits for the node to tell how the
-// process ended, delivers what the process had printed last, and tells every handler.
+// The reader of its link calls the handlers, and ends the process: when the connection ends, it waits for the node to tell how the process ended,
+// delivers what the process had printed last, and tells every handler.
 type Process struct {
 	node   *Node
 	pool   *Pool     // nil: the local namespace
@@ -432,7 +432,7 @@ func (p *Process) explain(ctx context.Context, err error) error {
 	}
 }
 
-// message is called on the reader goroutine.
+// message is called by the reader.
 func (p *Process) message(m *wire.Message) {
 	switch m.Header.MsgType {
 	case wire.TypeStream:
@@ -534,10 +534,9 @@ func (p *Process) find(id string) *execution {
 
 // executed ends an execution.
 func (p *Process) executed(m *wire.Message) {
-	reply := new(wire.ExecuteReply)
-	err := json.Unmarshal(m.Content, reply)
+	reply, err := wire.ParseExecuteReply(m.Content)
 	if err != nil {
-		reply, err = nil, fmt.Errorf("%s: content of %s: %w", p.name, m.Header.MsgType, err)
+		err = fmt.Errorf("%s: content of %s: %w", p.name, m.Header.MsgType, err)
 	}
 	p.acknowledge()
 
@@ -599,7 +598,7 @@ func (p *Process) tell(e *ending) {
 	l.Drain()
 }
 
-// linkEnded is called on the reader goroutine when the connection has ended, before or after the node's message about the process.
+// linkEnded is called by the reader, last, when the connection has ended, before or after the node's message about the process.
 func (p *Process) linkEnded(cause error) {
 	var lost error
 	if link.Nonsense(cause) {

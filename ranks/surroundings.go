@@ -19,7 +19,7 @@ func (p *Process) Surroundings() *wire.Surroundings {
 	return p.moved
 }
 
-// hasMoved is called on the reader goroutine.
+// hasMoved is called by the reader.
 func (p *Process) hasMoved(m *wire.Message) {
 	s := new(wire.Surroundings)
 	if err := json.Unmarshal(m.Content, s); err != nil {

@@ -23,6 +23,7 @@ import (
 	"dipls/ranks/host"
 	"dipls/ranks/host/join"
 	"dipls/ranks/host/mux"
+	"dipls/ranks/link"
 	"dipls/ranks/wire"
 )
 
@@ -156,8 +157,20 @@ func (n *farNode) Output() string              { return "" }
 func (n *farNode) CleanUp([]host.Process)      {}
 
 func (n *farNode) Dial(_ context.Context, socket string) (net.Conn, error) {
-	return n.h.conn.Open(request{Socket: socket})
+	channel, err := n.h.conn.Open(request{Socket: socket})
+	if err != nil {
+		return nil, err
+	}
+	return conversation{channel}, nil
 }
+
+// conversation is a channel to the socket of a process. It ends when that closes the socket: no other process has inherited it.
+type conversation struct{ *mux.Channel }
+
+var _ link.Carried = conversation{}
+
+// EndsForCertain implements [link.Certain].
+func (conversation) EndsForCertain() {}
 
 func (n *farNode) Wait() host.NodeExit {
 	var code int

@@ -66,6 +66,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/lsptest":     {},
 	"dipls/internal/paced":       {},
 	"dipls/internal/private":     {},
+	"dipls/internal/quiet":       {},
 	"dipls/internal/ranklist":    {},
 	"dipls/internal/sessiontest": {"dipls/cells", "dipls/dipexec/event", "dipls/ranks/wire", "dipls/session"},
 	"dipls/internal/stress":      {},
@@ -104,7 +105,7 @@ var testsMayImport = map[string][]string{
 // tools are what any package may import: each does one thing, and knows nothing of dipls.
 var tools = []string{
 	"dipls/internal/bytesize", "dipls/internal/clean", "dipls/internal/contain", "dipls/internal/flock", "dipls/internal/paced", "dipls/internal/private",
-	"dipls/internal/ranklist", "dipls/internal/trace",
+	"dipls/internal/quiet", "dipls/internal/ranklist", "dipls/internal/trace",
 }
 
 // helpers are what any test may import.

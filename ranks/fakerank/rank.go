@@ -601,7 +601,7 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		key, _ := wire.ParseKey(r.spec.Key)
 		content, _ := json.Marshal(stream("stdout"))
 		p.mu.Lock()
-		p.writeFrames(wire.NewEncoder(key).Encode(1<<40, wire.TypeStream, m.RawHeader, content, []byte(arg)))
+		p.writeFrames(wire.NewEncoder(key).Encode(new(wire.Buffer), 1<<40, wire.TypeStream, m.RawHeader, content, []byte(arg)))
 		p.w.Flush()
 		p.mu.Unlock()
 	case "replay":

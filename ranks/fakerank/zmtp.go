@@ -22,6 +22,7 @@ type peer struct {
 	mu  sync.Mutex // what is written
 	w   *bufio.Writer
 	enc *wire.Encoder
+	buf wire.Buffer
 	n   uint64
 }
 
@@ -114,7 +115,7 @@ func (p *peer) encode(msgType string, parent []byte, content any, buffers ...[]b
 		panic(err)
 	}
 	p.n++
-	return p.enc.Encode(p.n, msgType, parent, data, buffers...)
+	return p.enc.Encode(&p.buf, p.n, msgType, parent, data, buffers...)
 }
 
 // writeFrames writes a message's frames. p.mu is held.

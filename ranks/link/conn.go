@@ -1,7 +1,7 @@
 package link
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/go-zeromq/zmq4"
 	"github.com/go-zeromq/zmq4/security/null"
 
-	"dipls/ranks/wire"
+	"dipls/internal/quiet"
 )
 
 const (
@@ -26,33 +26,25 @@ const (
 	// drainPause is how long a connection must be quiet after the end of its process before everything counts as read.
 	// All that the process wrote is in the socket's buffer then. There may be no end of file: a descendant may have inherited the socket.
 	drainPause = 50 * time.Millisecond
+
+	// readSize is how much is read at once, unless a frame is known to be larger.
+	readSize = 8 << 10
 )
 
-// ZMTP frame flags (https://rfc.zeromq.org/spec/23/).
-const (
-	flagMore    = 1 << 0
-	flagLong    = 1 << 1
-	flagCommand = 1 << 2
-)
-
-// A frameError tells that the peer broke ZMTP or our limits. The connection is of no more use.
-type frameError struct{ msg string }
-
-func (e *frameError) Error() string { return e.msg }
-
-// conn is a ZMTP connection to one process. One goroutine may send while another receives.
+// conn is a ZMTP connection to one process. One goroutine may write while another receives.
 type conn struct {
-	zmtp *zmq4.Conn
-	raw  *frameConn
+	net.Conn
+	draining atomic.Bool
+	cutter   cutter // the reader's
 }
 
 // openConn does the handshake with the ROUTER at the other end. After an error nc is closed.
 func openConn(ctx context.Context, nc net.Conn) (*conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, fmt.Errorf("no ZMTP handshake within %v", handshakeTimeout))
 	defer cancel()
-	raw := newFrameConn(quiet(nc))
+	nc = quiet.Conn(nc)
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	zc, err := handshake(raw)
+	err := handshake(nc)
 	if !stop() {
 		err = context.Cause(ctx)
 	}
@@ -60,35 +52,56 @@ func openConn(ctx context.Context, nc net.Conn) (*conn, error) {
 		nc.Close()
 		return nil, err
 	}
-	return &conn{zmtp: zc, raw: raw}, nil
+	return &conn{Conn: nc}, nil
 }
 
 // handshake turns a panic of zmq4 into an error: its parser of the peer's metadata does not check lengths.
-func handshake(raw *frameConn) (zc *zmq4.Conn, err error) {
+func handshake(nc net.Conn) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if rt, ok := p.(runtime.Error); ok {
-				zc, err = nil, fmt.Errorf("ZMTP handshake: bad metadata: %w", rt)
+				err = fmt.Errorf("ZMTP handshake: bad metadata: %w", rt)
 				return
 			}
 			panic(p)
 		}
 	}()
-	return zmq4.Open(raw, null.Security(), zmq4.Dealer, nil, false, nil)
+	_, err = zmq4.Open(&handshakeConn{Conn: nc, greeting: greetingSize}, null.Security(), zmq4.Dealer, nil, false, nil)
+	return err
 }
 
-// send writes one message into a buffer. The caller must call flush before it waits for anything.
-func (c *conn) send(frames [][]byte) error { return c.zmtp.SendMsg(zmq4.Msg{Frames: frames}) }
-
-func (c *conn) flush() error { return c.raw.w.Flush() }
-
-// recv reads one message.
-func (c *conn) recv() ([][]byte, error) {
-	m, err := c.zmtp.RecvMsg()
-	if err != nil {
-		return nil, err
+// receive reads messages until the connection ends, and calls take with each. The frames are the caller's; their list is valid during the call.
+func (c *conn) receive(take func(frames [][]byte)) error {
+	block := make([]byte, readSize)
+	for {
+		var n int
+		var err error
+		if missing := c.cutter.missing(); len(missing) > readSize {
+			n, err = c.read(missing)
+			c.cutter.came(n, take)
+		} else {
+			n, err = c.read(block)
+			if bad := c.cutter.cut(bytes.Clone(block[:n]), take); bad != nil {
+				return bad
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return m.Frames, nil
+}
+
+// read reads from the socket. Once the connection is draining, a quiet moment counts as the end.
+func (c *conn) read(b []byte) (int, error) {
+	if c.draining.Load() {
+		c.SetReadDeadline(time.Now().Add(drainPause))
+	}
+	n, err := c.Read(b)
+	var timeout net.Error
+	if c.draining.Load() && errors.As(err, &timeout) && timeout.Timeout() {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // Certain is a connection that ends for certain once its process has ended and all that it wrote has been read. Others do not if another process has
@@ -98,16 +111,26 @@ type Certain interface {
 	EndsForCertain()
 }
 
-// drain lets recv read what has arrived and then fail, even if another process still holds the peer's end of the socket.
-func (c *conn) drain() {
-	if _, certain := c.raw.Conn.(Certain); certain {
-		return
-	}
-	c.raw.draining.Store(true)
-	c.raw.Conn.SetReadDeadline(time.Now().Add(drainPause))
+// Carried is a connection that shares another one with many, and needs no goroutines of its user.
+type Carried interface {
+	Certain
+
+	// Deliver has take called with all that comes from now on, and ended with the error of the end, one call at a time. What take is given is its
+	// own. While take waits, the other end may write no more than a window, and connections that share this one go on.
+	Deliver(take func(b []byte), ended func(err error))
+
+	// TryWrite writes as much as there is room for at this moment.
+	TryWrite(b []byte) (n int, err error)
 }
 
-func (c *conn) close() error { return c.raw.Close() }
+// drain lets receive read what has arrived and then end, even if another process still holds the peer's end of the socket.
+func (c *conn) drain() {
+	if _, certain := c.Conn.(Certain); certain {
+		return
+	}
+	c.draining.Store(true)
+	c.SetReadDeadline(time.Now().Add(drainPause))
+}
 
 // Nonsense reports whether a conversation was ended because the peer broke the protocol. Then the peer may still live.
 func Nonsense(err error) bool {
@@ -115,116 +138,56 @@ func Nonsense(err error) bool {
 	return errors.As(err, &fe)
 }
 
-// frameConn is the net.Conn under a zmq4.Conn.
-//
-// It gathers writes until Flush, for zmq4 writes the head and the body of each frame separately. It buffers reads, for zmq4 reads two bytes at a
-// time. And it checks what is read: zmq4 allocates whatever length a frame claims, or panics if it cannot, and it would answer a PING on the
-// reading goroutine, between frames of the writing one. So a frame that is too long, or a command after the handshake, ends the connection here.
-type frameConn struct {
+// handshakeConn is the net.Conn under a handshake of zmq4. It checks what is read, for zmq4 allocates whatever length a frame claims, or panics if it
+// cannot. It reads nothing that comes after.
+type handshakeConn struct {
 	net.Conn
-	w        *bufio.Writer
-	draining atomic.Bool
-
-	// The reader's: how many bytes of the greeting, of the current frame's head and of its body zmq4 has not read yet.
-	r                    *bufio.Reader
-	greeting, head, body int
-
-	ready  bool // the handshake's READY command has come
-	frames int  // of the current message
-	size   int  // of the current message
-	more   bool // the current message goes on after this frame
+	greeting int    // how many bytes of the greeting zmq4 has not read yet
+	head     []byte // of the READY command: what zmq4 has not read yet
+	body     int    // of the READY command: how many bytes zmq4 has not read yet
 }
 
-func newFrameConn(nc net.Conn) *frameConn {
-	c := &frameConn{Conn: nc, w: bufio.NewWriterSize(nc, 4<<10), greeting: greetingSize}
-	c.r = bufio.NewReaderSize(patientReader{c}, 8<<10)
-	return c
-}
-
-// patientReader reads from the socket. Once the connection is draining, a quiet moment counts as the end.
-type patientReader struct{ c *frameConn }
-
-func (p patientReader) Read(b []byte) (int, error) {
-	if p.c.draining.Load() {
-		p.c.Conn.SetReadDeadline(time.Now().Add(drainPause))
-	}
-	n, err := p.c.Conn.Read(b)
-	var timeout net.Error
-	if p.c.draining.Load() && errors.As(err, &timeout) && timeout.Timeout() {
-		err = io.EOF
-	}
-	return n, err
-}
-
-func (c *frameConn) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	if err == nil && !c.ready {
-		err = c.w.Flush() // the handshake is a dialogue
-	}
-	return n, err
-}
-
-func (c *frameConn) Read(p []byte) (int, error) {
-	if c.greeting > 0 {
-		n, err := c.r.Read(p[:min(len(p), c.greeting)])
-		c.greeting -= n
-		return n, err
-	}
-	if c.head == 0 && c.body == 0 {
-		if err := c.nextFrame(); err != nil {
-			return 0, err
+func (c *handshakeConn) Read(p []byte) (int, error) {
+	left := &c.greeting
+	if c.greeting == 0 {
+		left = &c.body
+		if len(c.head) == 0 && c.body == 0 {
+			if err := c.ready(); err != nil {
+				return 0, err
+			}
+		}
+		if len(c.head) > 0 {
+			n := copy(p, c.head)
+			c.head = c.head[n:]
+			return n, nil
 		}
 	}
-	left := &c.body
-	if c.head > 0 {
-		left = &c.head
-	}
-	n, err := c.r.Read(p[:min(len(p), *left)])
+	n, err := c.Conn.Read(p[:min(len(p), *left)])
 	*left -= n
 	return n, err
 }
 
-// nextFrame checks the head of the next frame before zmq4 sees it.
-func (c *frameConn) nextFrame() error {
-	b, err := c.r.Peek(2)
-	if err != nil {
+// ready reads and checks the head of the READY command.
+func (c *handshakeConn) ready() error {
+	head := make([]byte, 2, maxHead)
+	if _, err := io.ReadFull(c.Conn, head); err != nil {
 		return err
 	}
-	flags, length := b[0], uint64(b[1])
-	head := 2
+	flags, length := head[0], uint64(head[1])
 	if flags&flagLong != 0 {
-		head = 9
-		if b, err = c.r.Peek(head); err != nil {
+		head = head[:maxHead]
+		if _, err := io.ReadFull(c.Conn, head[2:]); err != nil {
 			return err
 		}
-		length = binary.BigEndian.Uint64(b[1:])
+		length = binary.BigEndian.Uint64(head[1:])
 	}
 	switch {
-	case flags&^(flagMore|flagLong|flagCommand) != 0:
+	case flags&^flagsKnown != 0:
 		return &frameError{fmt.Sprintf("not ZMTP: frame flags %#02x", flags)}
-	case flags&flagCommand != 0:
-		if c.ready {
-			return &frameError{"a ZMTP command after the handshake"}
-		}
-		if length > maxReadyCommand {
-			return &frameError{fmt.Sprintf("a ZMTP command of %d bytes", length)}
-		}
-		c.ready = true
-	case !c.ready:
+	case flags&flagCommand == 0:
 		return &frameError{"a ZMTP message before the handshake"}
-	default:
-		if !c.more {
-			c.frames, c.size = 0, 0
-		}
-		c.frames++
-		if length > wire.MaxMessage || c.size+int(length) > wire.MaxMessage {
-			return &frameError{fmt.Sprintf("a frame of %d bytes makes the message longer than %d bytes", length, wire.MaxMessage)}
-		}
-		if c.frames > wire.MaxFrames {
-			return &frameError{fmt.Sprintf("a message of more than %d frames", wire.MaxFrames)}
-		}
-		c.size += int(length)
-		c.more = flags&flagMore != 0
+	case length > maxReadyCommand:
+		return &frameError{fmt.Sprintf("a ZMTP command of %d bytes", length)}
 	}
 	c.head, c.body = head, int(length)
 	return nil

@@ -1,11 +1,11 @@
 // Package link is the conversation with one process: Jupyter's messages, framed and signed by [dipls/ranks/wire], over ZMTP. It owns the connection
 // and knows who waits for which answer. It does not know what the messages mean.
 //
-// # Why zmq4 is used below its sockets
+// # Why of zmq4 only the handshake is used
 //
 // zmq4.NewDealer brings a queue, a reaper goroutine and reconnecting. None of them is useful with one peer, and they were seen to leak goroutines
-// and to deadlock. zmq4.Open only does the ZMTP handshake, over a net.Conn of ours, and leaves the goroutines to us. That net.Conn checks what
-// zmq4 v0.17.0 does not: see frameConn.
+// and to deadlock. zmq4.Open only does the ZMTP handshake, over a net.Conn of ours that checks what zmq4 v0.17.0 does not. What comes then are frames
+// of the simplest kind, and zmq4 takes several times as long for them: see cutter.
 package link
 
 import (
@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -50,30 +51,35 @@ var replyTypes = map[string]string{
 
 // Link is the conversation with one process: the owner of its socket.
 //
-// It has two goroutines. The writer numbers, signs and writes what is queued, so senders never wait for the peer. The reader verifies messages and
-// calls the handlers; only the reader waits for them. Both end with the connection, which Drain ends once everything has been read. Done is closed
-// after that, when the last handler has returned.
+// Senders never wait for the peer: while there is something to write, a goroutine does that. Messages are verified, and the handlers called, by the
+// reader goroutine; nothing else waits for them. If the connection is [Carried], whoever delivers it is the reader. Drain ends a link once everything
+// has been read. Done is closed after that, when the last handler has returned.
 type Link struct {
-	name string // for people
-	log  *zap.Logger
-	conn *conn
-	enc  *wire.Encoder // the writer's; ID is anybody's
-	dec  *wire.Decoder // the reader's
+	name    string // for people
+	log     *zap.Logger
+	conn    *conn
+	carried Carried       // the connection; nil: it has a reader of its own
+	dec     *wire.Decoder // the reader's
+	dropped int           // messages; the reader's
+	broken  error         // the protocol, by the peer; the reader's, if the connection is carried
 
 	trace    *trace.Tracer
-	to, from trace.Track // of the writer and of the reader
+	to, from trace.Track // of what is written and of the reader
 
-	onMessage func(*wire.Message) // called on the reader
-	onEnd     func(error)         // called on the reader, last, with what ended the connection
+	onMessage func(*wire.Message) // called by the reader
+	onEnd     func(error)         // called last, with what ended the connection
 
-	wake chan struct{} // cap 1: the queue has something, or the link has ended
-	done chan struct{} // both goroutines have ended
+	done chan struct{} // nothing is written or read any more
 
-	mu    sync.Mutex
-	ended bool                // nothing more can be queued
-	queue []outgoing          // in the order of their numbers
-	last  uint64              // number of the last message queued
-	calls map[string]waitCall // by msg_id; every entry is answered or closed exactly once
+	mu      sync.Mutex
+	started bool
+	ended   bool                // nothing more can be queued
+	read    bool                // the last handler has returned
+	writing bool                // a goroutine writes; until it ends nobody else encodes
+	enc     *wire.Encoder       // ID is anybody's
+	queue   []outgoing          // in the order of their numbers
+	last    uint64              // number of the last message queued
+	calls   map[string]waitCall // by msg_id; every entry is answered or closed exactly once
 }
 
 type outgoing struct {
@@ -82,6 +88,31 @@ type outgoing struct {
 	content []byte
 
 	metadata []byte // nil: none
+}
+
+const (
+	// writeSize is about how much is written at once, if so much waits.
+	writeSize = 64 << 10
+
+	// keptSize is how much memory for encoded messages is kept for later ones.
+	keptSize = 4 << 10
+)
+
+// outBuffer is memory for encoded messages.
+type outBuffer struct {
+	message wire.Buffer
+	out     []byte
+}
+
+// outBuffers are shared by all links, since most of them have nothing to write most of the time.
+var outBuffers = sync.Pool{New: func() any { return new(outBuffer) }}
+
+func (b *outBuffer) free() {
+	if cap(b.out) > keptSize {
+		b.out = nil
+	}
+	b.message.Clear()
+	outBuffers.Put(b)
 }
 
 type waitCall struct {
@@ -100,33 +131,41 @@ func Open(ctx context.Context, nc net.Conn, name string, key []byte, log *zap.Lo
 }
 
 func newLink(c *conn, name string, key []byte, log *zap.Logger) *Link {
+	carried, _ := c.Conn.(Carried)
 	return &Link{
-		name:  name,
-		log:   log,
-		conn:  c,
-		enc:   wire.NewEncoder(key),
-		dec:   wire.NewDecoder(key),
-		wake:  make(chan struct{}, 1),
-		done:  make(chan struct{}),
-		calls: make(map[string]waitCall),
+		name:    name,
+		log:     log,
+		conn:    c,
+		carried: carried,
+		enc:     wire.NewEncoder(key),
+		dec:     wire.NewDecoder(key),
+		done:    make(chan struct{}),
+		calls:   make(map[string]waitCall),
 	}
 }
 
 // TraceTo makes the link record in a trace what its writer (to) and its reader (from) do. It must be called before Start.
 func (l *Link) TraceTo(t *trace.Tracer, to, from trace.Track) { l.trace, l.to, l.from = t, to, from }
 
-// Start starts the goroutines. onMessage gets every message that is not the answer to a call, and onEnd, last, what ended the conversation. Both are
-// called on the reader goroutine.
+// Start starts the conversation. onMessage gets every message that is not the answer to a call, and onEnd, last, what ended the conversation. They are
+// called one at a time.
 func (l *Link) Start(onMessage func(*wire.Message), onEnd func(error)) {
 	l.onMessage, l.onEnd = onMessage, onEnd
-	var wg sync.WaitGroup
-	wg.Go(l.read)
-	wg.Go(l.write)
-	go func() { wg.Wait(); close(l.done) }()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started = true
+	if len(l.queue) > 0 {
+		l.writeLocked()
+	}
+	if l.carried != nil {
+		l.carried.Deliver(l.arrived, l.connEnded)
+		return
+	}
+	go func() { l.end(l.conn.receive(l.received)) }()
 }
 
 // Close ends a link that has not been started.
-func (l *Link) Close() { l.conn.close() }
+func (l *Link) Close() { l.conn.Close() }
 
 // Drain ends the link once everything that has arrived is read. The process must have ended.
 func (l *Link) Drain() { l.conn.drain() }
@@ -152,9 +191,8 @@ func (l *Link) postLocked(metadata []byte, msgType string, content []byte) (id s
 	}
 	l.last++
 	l.queue = append(l.queue, outgoing{l.last, msgType, content, metadata})
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	if l.started && !l.writing {
+		l.writeLocked()
 	}
 	return l.enc.ID(l.last), true
 }
@@ -222,32 +260,41 @@ func (l *Link) DecodeReply(msgType string, m *wire.Message, reply any) error {
 	return nil
 }
 
-// read is the reader goroutine.
-func (l *Link) read() {
-	var dropped int
-	for {
-		frames, err := l.conn.recv()
-		if err != nil {
-			l.end()
-			l.onEnd(err)
-			return
-		}
-		came := l.trace.Now()
-		m, err := l.dec.Decode(frames)
-		if err != nil {
-			// The 1st, 2nd, 4th, 8th … is logged, so that a peer that sends nothing else does not fill the log.
-			if dropped++; dropped&(dropped-1) == 0 {
-				l.log.Warn("dropped a message", zap.String("process", l.name), zap.Int("dropped", dropped), zap.Error(err))
-			}
-			continue
-		}
-		l.trace.Since(l.from, "verify", came)
-		if fault := contain.Do(func() { l.deliver(m) }); fault != nil {
-			l.log.Error("a fault of ours", zap.String("process", l.name), zap.String("message", m.Header.MsgType),
-				zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
-		}
-		l.trace.Since(l.from, m.Header.MsgType, came)
+// arrived takes what a carried connection brings.
+func (l *Link) arrived(b []byte) {
+	if l.broken != nil {
+		return
 	}
+	if l.broken = l.conn.cutter.cut(b, l.received); l.broken != nil {
+		l.conn.Close()
+	}
+}
+
+// connEnded is told of the end of a carried connection.
+func (l *Link) connEnded(err error) {
+	if l.broken != nil {
+		err = l.broken
+	}
+	go l.end(err) // it may take long
+}
+
+// received takes a message.
+func (l *Link) received(frames [][]byte) {
+	came := l.trace.Now()
+	m, err := l.dec.Decode(frames)
+	if err != nil {
+		// The 1st, 2nd, 4th, 8th … is logged, so that a peer that sends nothing else does not fill the log.
+		if l.dropped++; l.dropped&(l.dropped-1) == 0 {
+			l.log.Warn("dropped a message", zap.String("process", l.name), zap.Int("dropped", l.dropped), zap.Error(err))
+		}
+		return
+	}
+	l.trace.Since(l.from, "verify", came)
+	if fault := contain.Do(func() { l.deliver(m) }); fault != nil {
+		l.log.Error("a fault of ours", zap.String("process", l.name), zap.String("message", m.Header.MsgType),
+			zap.Any("panic", fault.Value), zap.ByteString("stack", fault.Stack))
+	}
+	l.trace.Since(l.from, m.Header.MsgType, came)
 }
 
 // deliver gives a message to the call that waits for it, or to the handler.
@@ -270,8 +317,8 @@ func (l *Link) answer(m *wire.Message) bool {
 	return true
 }
 
-// end refuses further requests, fails those that wait, and ends the writer.
-func (l *Link) end() {
+// end is the end of the conversation: it refuses further requests, fails those that wait, and tells.
+func (l *Link) end(cause error) {
 	l.mu.Lock()
 	l.ended = true
 	l.queue = nil
@@ -280,43 +327,81 @@ func (l *Link) end() {
 		delete(l.calls, id)
 	}
 	l.mu.Unlock()
-	l.conn.close()
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	l.conn.Close()
+	l.onEnd(cause)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.read = true
+	if !l.writing {
+		close(l.done)
 	}
 }
 
-// write is the writer goroutine. What is queued during a write goes out together in the next one.
-func (l *Link) write() {
-	var batch []outgoing
-	for range l.wake {
+// writeLocked has what is queued written. Nothing is being written, and mu is held.
+func (l *Link) writeLocked() {
+	b := outBuffers.Get().(*outBuffer)
+	var rest []byte
+	if l.carried != nil {
+		rest = l.encode(b)
+		began := l.trace.Now()
+		n, err := l.carried.TryWrite(rest)
+		l.trace.Since(l.to, "write", began)
+		if err != nil {
+			l.writeFailed(err)
+			n = len(rest)
+		}
+		if rest = rest[n:]; len(rest) == 0 && len(l.queue) == 0 {
+			b.free()
+			return
+		}
+	}
+	l.writing = true
+	go l.write(b, rest)
+}
+
+// write is the goroutine that writes: first rest, and then what is queued, until there is nothing. What is queued during a write goes out together in
+// the next one.
+func (l *Link) write(b *outBuffer, rest []byte) {
+	defer b.free()
+	for {
+		if len(rest) > 0 {
+			began := l.trace.Now()
+			if _, err := l.conn.Write(rest); err != nil {
+				l.writeFailed(err)
+			}
+			l.trace.Since(l.to, "write", began)
+		}
 		l.mu.Lock()
-		if l.ended {
+		rest = l.encode(b)
+		if len(rest) == 0 {
+			l.writing = false
+			if l.read {
+				close(l.done)
+			}
 			l.mu.Unlock()
 			return
 		}
-		batch, l.queue = l.queue, batch[:0]
 		l.mu.Unlock()
-
-		if err := l.writeBatch(batch); err != nil {
-			l.log.Debug("write failed", zap.String("process", l.name), zap.Error(err))
-			l.conn.close() // the reader ends the link
-		}
-		clear(batch)
 	}
 }
 
-func (l *Link) writeBatch(batch []outgoing) error {
-	for _, m := range batch {
+func (l *Link) writeFailed(err error) {
+	l.log.Debug("write failed", zap.String("process", l.name), zap.Error(err))
+	l.conn.Close() // the reader ends the link
+}
+
+// encode encodes in b what is written next, and takes it from the queue. mu is held.
+func (l *Link) encode(b *outBuffer) []byte {
+	n := 0
+	b.out = b.out[:0]
+	for n < len(l.queue) && len(b.out) < writeSize {
+		m := &l.queue[n]
 		began := l.trace.Now()
-		if err := l.conn.send(l.enc.EncodeWith(m.metadata, m.n, m.msgType, nil, m.content)); err != nil {
-			return err
-		}
+		b.out = appendMessage(b.out, l.enc.EncodeWith(&b.message, m.metadata, m.n, m.msgType, nil, m.content))
 		l.trace.Since(l.to, m.msgType, began)
+		n++
 	}
-	began := l.trace.Now()
-	err := l.conn.flush()
-	l.trace.Since(l.to, "write", began)
-	return err
+	l.queue = slices.Delete(l.queue, 0, n)
+	return b.out
 }

@@ -5,11 +5,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +25,6 @@ const (
 
 // KeySize is the size of a signing key in bytes.
 const KeySize = 32
-
-// signatureSize is the length of a signature in its hexadecimal form.
-const signatureSize = 2 * sha256.Size
 
 // fixedFrames is the number of frames before the buffers: delimiter, signature, header, parent header, metadata, content.
 const fixedFrames = 6
@@ -63,98 +61,161 @@ func ParseKey(s string) ([]byte, error) {
 	return key, nil
 }
 
-// sign writes the signature of a message's signed frames: lower-case hex of HMAC-SHA256 over header, parent header, metadata
-// and content.
-func sign(mac hash.Hash, dst *[signatureSize]byte, frames ...[]byte) {
-	mac.Reset()
-	for _, f := range frames {
-		mac.Write(f)
+// maxShort is how many bytes of a message, with a block for the key, are put together and hashed at once. For each message, package hmac restores the
+// states of two hashes, which takes longer.
+const maxShort = 768
+
+// signer signs with one key: lower-case hex of HMAC-SHA256 (RFC 2104).
+type signer struct {
+	key [sha256.BlockSize]byte // with zeros to fill the block
+}
+
+type signature [2 * sha256.Size]byte
+
+var (
+	innerPad = bytes.Repeat([]byte{0x36}, sha256.BlockSize)
+	outerPad = bytes.Repeat([]byte{0x5c}, sha256.BlockSize)
+)
+
+func newSigner(key []byte) (s signer) {
+	if len(key) > len(s.key) {
+		sum := sha256.Sum256(key)
+		key = sum[:]
 	}
-	var sum [sha256.Size]byte
-	hex.Encode(dst[:], mac.Sum(sum[:0]))
+	copy(s.key[:], key)
+	return s
+}
+
+// begin begins what end signs.
+func (s *signer) begin(b []byte) []byte {
+	b = append(b, s.key[:]...)
+	subtle.XORBytes(b[len(b)-len(s.key):], s.key[:], innerPad)
+	return b
+}
+
+// end signs what follows begin.
+func (s *signer) end(b []byte) (signed signature) {
+	var outer [sha256.BlockSize + sha256.Size]byte
+	subtle.XORBytes(outer[:], s.key[:], outerPad)
+	inner := sha256.Sum256(b)
+	copy(outer[sha256.BlockSize:], inner[:])
+	sum := sha256.Sum256(outer[:])
+	hex.Encode(signed[:], sum[:])
+	return signed
+}
+
+// sign signs a message: header, parent header, metadata and content.
+func (s *signer) sign(header, parent, metadata, content []byte) (signed signature) {
+	if sha256.BlockSize+len(header)+len(parent)+len(metadata)+len(content) <= maxShort {
+		var short [maxShort]byte
+		b := append(append(s.begin(short[:0]), header...), parent...)
+		return s.end(append(append(b, metadata...), content...))
+	}
+	mac := hmac.New(sha256.New, s.key[:])
+	mac.Write(header)
+	mac.Write(parent)
+	mac.Write(metadata)
+	mac.Write(content)
+	hex.Encode(signed[:], mac.Sum(nil))
+	return signed
 }
 
 // Encoder is the sending end of a conversation. It belongs to one goroutine, ID excepted.
 type Encoder struct {
-	session string
-	mac     hash.Hash
-	header  []byte
-	sum     [signatureSize]byte
-	frames  [][]byte
+	session [sessionSize]byte
+	signer  signer
 }
+
+const sessionSize = 32
+
+// Buffer is memory for a message that is encoded. It is no part of an Encoder, since many of these are quiet most of the time.
+type Buffer struct {
+	signed    []byte // the key, the header, and the rest if that is short
+	signature signature
+	frames    [][]byte
+}
+
+// Clear forgets the message.
+func (b *Buffer) Clear() { clear(b.frames) }
 
 // NewEncoder starts a session of its own under key.
 func NewEncoder(key []byte) *Encoder {
-	var session [16]byte
+	e := &Encoder{signer: newSigner(key)}
+	var session [sessionSize / 2]byte
 	rand.Read(session[:])
-	return &Encoder{session: hex.EncodeToString(session[:]), mac: hmac.New(sha256.New, key)}
+	hex.Encode(e.session[:], session[:])
+	return e
 }
 
 // ID is the msg_id of the session's nth message, counted from 1. It may be called from any goroutine.
 func (e *Encoder) ID(n uint64) string {
-	id := make([]byte, 0, len(e.session)+8)
-	id = append(append(id, e.session...), '_')
-	return string(strconv.AppendUint(id, n, 10))
+	id := append(make([]byte, 0, sessionSize+21), e.session[:]...) // 21: of a number
+	return string(strconv.AppendUint(append(id, '_'), n, 10))
 }
 
-// Encode makes the frames of the session's nth message; n must grow from call to call. parent is the header of the message
-// that this one answers, as it came, or nil. The frames are valid until the next call.
-func (e *Encoder) Encode(n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
-	return e.EncodeWith(nil, n, msgType, parent, content, buffers...)
+// Encode makes the frames of the session's nth message in b; n must grow from call to call. parent is the header of the message that this one answers,
+// as it came, or nil. The frames are valid until b is used again.
+func (e *Encoder) Encode(b *Buffer, n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
+	return e.EncodeWith(b, nil, n, msgType, parent, content, buffers...)
 }
 
 // EncodeWith is Encode with metadata: a JSON object, or nil.
-func (e *Encoder) EncodeWith(metadata []byte, n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
+func (e *Encoder) EncodeWith(b *Buffer, metadata []byte, n uint64, msgType string, parent, content []byte, buffers ...[]byte) [][]byte {
 	if parent == nil {
 		parent = emptyObject
 	}
 	if metadata == nil {
 		metadata = emptyObject
 	}
-	h := append(e.header[:0], `{"msg_id":"`...)
-	h = append(append(h, e.session...), '_')
-	h = strconv.AppendUint(h, n, 10)
-	h = append(append(h, `","session":"`...), e.session...)
-	h = append(h, `","username":"dipls","date":"`...)
-	h = time.Now().UTC().AppendFormat(h, "2006-01-02T15:04:05.000000Z")
-	h = append(append(h, `","msg_type":"`...), msgType...)
-	h = append(h, `","version":"`+JupyterVersion+`"}`...)
-	e.header = h
+	s := append(e.signer.begin(b.signed[:0]), `{"msg_id":"`...)
+	s = append(append(s, e.session[:]...), '_')
+	s = strconv.AppendUint(s, n, 10)
+	s = append(append(s, `","session":"`...), e.session[:]...)
+	s = append(s, `","username":"dipls","date":"`...)
+	s = time.Now().UTC().Truncate(time.Microsecond).AppendFormat(s, time.RFC3339Nano) // which is faster than other formats
+	s = append(append(s, `","msg_type":"`...), msgType...)
+	s = append(s, `","version":"`+JupyterVersion+`"}`...)
+	header := s[sha256.BlockSize:]
 
-	sign(e.mac, &e.sum, h, parent, metadata, content)
-	e.frames = append(e.frames[:0], delimiter, e.sum[:], h, parent, metadata, content)
-	e.frames = append(e.frames, buffers...)
-	return e.frames
+	if len(s)+len(parent)+len(metadata)+len(content) <= maxShort {
+		s = append(append(append(s, parent...), metadata...), content...)
+		header = s[sha256.BlockSize:][:len(header):len(header)]
+		b.signature = e.signer.end(s)
+	} else {
+		b.signature = e.signer.sign(header, parent, metadata, content)
+	}
+	b.signed = s
+	b.frames = append(b.frames[:0], delimiter, b.signature[:], header, parent, metadata, content)
+	b.frames = append(b.frames, buffers...)
+	return b.frames
 }
 
 // Decoder is the receiving end of a conversation: it accepts each message of one session once. It belongs to one goroutine.
 type Decoder struct {
-	mac     hash.Hash
+	signer  signer
 	session string // "" until the first message that verifies
 	last    uint64 // number of the last message accepted
-	sum     [signatureSize]byte
 }
 
 // NewDecoder expects messages signed with key.
 func NewDecoder(key []byte) *Decoder {
-	return &Decoder{mac: hmac.New(sha256.New, key)}
+	return &Decoder{signer: newSigner(key)}
 }
 
-// Decode verifies one message. The message keeps the frames. An error wraps ErrMalformed, ErrSignature, ErrSession or
+// Decode verifies one message. The message keeps the frames, not their list. An error wraps ErrMalformed, ErrSignature, ErrSession or
 // ErrReplay; then the message must be dropped, and the decoder is as it was before.
 func (d *Decoder) Decode(frames [][]byte) (*Message, error) {
 	if err := checkFrames(frames); err != nil {
 		return nil, err
 	}
 	header, parent, metadata, content := frames[2], frames[3], frames[4], frames[5]
-	sign(d.mac, &d.sum, header, parent, metadata, content)
-	if !hmac.Equal(d.sum[:], frames[1]) {
+	if signature := d.signer.sign(header, parent, metadata, content); !hmac.Equal(signature[:], frames[1]) {
 		return nil, fmt.Errorf("%w on %s", ErrSignature, describe(header))
 	}
 
-	m := &Message{RawHeader: header, Content: content, Buffers: frames[fixedFrames:]}
+	m := &Message{RawHeader: header, Content: content, Buffers: slices.Clone(frames[fixedFrames:])}
 	var err error
-	if m.Header, err = parseHeader(header); err != nil {
+	if m.Header, err = parseHeader(header, d.session); err != nil {
 		return nil, fmt.Errorf("%w: header: %v", ErrMalformed, err)
 	}
 	if m.ParentID, err = parseParentID(parent); err != nil {
@@ -208,7 +269,7 @@ func checkFrames(frames [][]byte) error {
 
 // describe names a message in an error as well as its header allows; the header may be anything.
 func describe(header []byte) string {
-	h, err := parseHeader(header)
+	h, err := parseHeader(header, "")
 	if err != nil {
 		return fmt.Sprintf("a message with header %.64q", header)
 	}
@@ -217,7 +278,10 @@ func describe(header []byte) string {
 
 // sequence gives N of the msg_id SESSION_N.
 func sequence(h Header) (uint64, error) {
-	num, ok := strings.CutPrefix(h.MsgID, h.Session+"_")
+	num, ok := strings.CutPrefix(h.MsgID, h.Session)
+	if ok {
+		num, ok = strings.CutPrefix(num, "_")
+	}
 	if !ok || h.Session == "" {
 		return 0, fmt.Errorf("msg_id %.64q is not session %.64q and a number", h.MsgID, h.Session)
 	}
@@ -226,141 +290,4 @@ func sequence(h Header) (uint64, error) {
 		return 0, fmt.Errorf("msg_id %.64q does not end in a number from 1 up", h.MsgID)
 	}
 	return n, nil
-}
-
-// parseHeader decodes a header. Every message has two, so there is a fast way without reflection for the shape that senders use.
-func parseHeader(data []byte) (Header, error) {
-	var h Header
-	text := string(data) // the fields share it
-	if !scanFlat(text, func(key, value string) {
-		switch key {
-		case "msg_id":
-			h.MsgID = value
-		case "session":
-			h.Session = value
-		case "username":
-			h.Username = value
-		case "date":
-			h.Date = value
-		case "msg_type":
-			h.MsgType = value
-		case "version":
-			h.Version = value
-		}
-	}, nil) {
-		h = Header{}
-		if err := json.Unmarshal(data, &h); err != nil {
-			return Header{}, err
-		}
-	}
-	if h.MsgType == "" {
-		return Header{}, errors.New("no msg_type")
-	}
-	return h, nil
-}
-
-// parseParentID gives the msg_id of a parent header, "" if there is none.
-func parseParentID(data []byte) (string, error) {
-	if bytes.Equal(data, emptyObject) {
-		return "", nil
-	}
-	h, err := parseHeader(data)
-	return h.MsgID, err
-}
-
-// ParseStream decodes the content of a stream message, the most frequent one, without reflection.
-func ParseStream(content []byte) (Stream, error) {
-	var s Stream
-	if scanFlat(string(content), func(key, value string) {
-		if key == "name" {
-			s.Name = value
-		}
-	}, func(key string, value uint64) {
-		if key == "seq" {
-			s.Seq = value
-		}
-	}) {
-		return s, nil
-	}
-	s = Stream{}
-	err := json.Unmarshal(content, &s)
-	return s, err
-}
-
-// scanFlat walks a JSON object of the simplest kind: its values are strings of printable ASCII without escapes or, if
-// number is not nil, natural numbers. It returns false as soon as it meets anything else. Then the caller forgets what it was
-// given so far, and uses encoding/json.
-func scanFlat(s string, str func(key, value string), number func(key string, value uint64)) bool {
-	i := 0
-	space := func() {
-		for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r') {
-			i++
-		}
-	}
-	token := func(c byte) bool {
-		space()
-		if i < len(s) && s[i] == c {
-			i++
-			return true
-		}
-		return false
-	}
-	quoted := func() (string, bool) {
-		if !token('"') {
-			return "", false
-		}
-		start := i
-		for ; i < len(s); i++ {
-			switch c := s[i]; {
-			case c == '"':
-				i++
-				return s[start : i-1], true
-			case c == '\\' || c < 0x20 || c >= 0x7f:
-				return "", false
-			}
-		}
-		return "", false
-	}
-
-	if !token('{') {
-		return false
-	}
-	for first := true; ; first = false {
-		if first && token('}') {
-			break
-		}
-		key, ok := quoted()
-		if !ok || !token(':') {
-			return false
-		}
-		space()
-		switch {
-		case i < len(s) && s[i] == '"':
-			value, ok := quoted()
-			if !ok {
-				return false
-			}
-			str(key, value)
-		case number != nil:
-			start := i
-			for i < len(s) && s[i] >= '0' && s[i] <= '9' {
-				i++
-			}
-			value, err := strconv.ParseUint(s[start:i], 10, 64)
-			if err != nil || s[start] == '0' && i > start+1 {
-				return false
-			}
-			number(key, value)
-		default:
-			return false
-		}
-		if token('}') {
-			break
-		}
-		if !token(',') {
-			return false
-		}
-	}
-	space()
-	return i == len(s)
 }

@@ -74,14 +74,11 @@ const (
 	TypeCommandEnd     = "command_end"
 )
 
-// Header is a Jupyter message header.
+// Header is what a receiver needs of a Jupyter message header.
 type Header struct {
-	MsgID    string `json:"msg_id"`
-	Session  string `json:"session"`
-	Username string `json:"username"`
-	Date     string `json:"date"` // RFC 3339
-	MsgType  string `json:"msg_type"`
-	Version  string `json:"version"`
+	MsgID   string `json:"msg_id"`
+	Session string `json:"session"`
+	MsgType string `json:"msg_type"`
 }
 
 // Message is one verified message. Content is decoded by the receiver, who knows the type.

@@ -289,7 +289,7 @@ func (n *node) Dial(_ context.Context, socket string) (net.Conn, error) {
 // conversation is a channel to the socket of a process.
 type conversation struct{ *mux.Channel }
 
-var _ link.Certain = conversation{}
+var _ link.Carried = conversation{}
 
 // EndsForCertain implements [link.Certain]: the relay sees to it.
 func (conversation) EndsForCertain() {}

@@ -1,4 +1,9 @@
-package link
+// Package quiet reads and writes sockets without telling Go's scheduler.
+//
+// The scheduler need not know, for the descriptor never blocks. If it is told, a call after a quiet moment wakes its monitor, a thread that then looks
+// every 20 µs for calls that take long. With a message now and then, as ranks send them, that costs a third of the server's CPU time and half of its
+// context switches.
+package quiet
 
 import (
 	"io"
@@ -7,10 +12,7 @@ import (
 	"unsafe"
 )
 
-// quietSocket reads and writes without telling Go's scheduler. The scheduler need not know, for the descriptor never blocks. If it is told, a call
-// after a quiet moment wakes its monitor, a thread that then looks every 20 µs for calls that take long. With a message now and then, as ranks
-// send them, that costs a third of the server's CPU time and half of its context switches.
-type quietSocket struct {
+type socket struct {
 	net.Conn
 	raw     syscall.RawConn
 	in, out socketCall // the reader's and the writer's
@@ -24,8 +26,8 @@ type socketCall struct {
 	errno syscall.Errno
 }
 
-// quiet makes a socket quiet.
-func quiet(nc net.Conn) net.Conn {
+// Conn makes a socket quiet. Other connections stay what they are.
+func Conn(nc net.Conn) net.Conn {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nc
@@ -34,7 +36,7 @@ func quiet(nc net.Conn) net.Conn {
 	if err != nil {
 		return nc // it is closed; its first use tells
 	}
-	s := &quietSocket{Conn: nc, raw: raw}
+	s := &socket{Conn: nc, raw: raw}
 	s.in.try = func(fd uintptr) bool { return s.in.call(syscall.SYS_READ, fd) }
 	s.out.try = func(fd uintptr) bool { return s.out.call(syscall.SYS_WRITE, fd) }
 	return s
@@ -69,7 +71,7 @@ func (c *socketCall) do(wait func(func(uintptr) bool) error, b []byte) (int, err
 	return c.n, nil
 }
 
-func (s *quietSocket) Read(b []byte) (int, error) {
+func (s *socket) Read(b []byte) (int, error) {
 	n, err := s.in.do(s.raw.Read, b)
 	if n == 0 && err == nil && len(b) > 0 {
 		err = io.EOF
@@ -77,7 +79,7 @@ func (s *quietSocket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (s *quietSocket) Write(b []byte) (n int, err error) {
+func (s *socket) Write(b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		var more int
 		more, err = s.out.do(s.raw.Write, b[n:])

@@ -1,4 +1,4 @@
-package link
+package quiet
 
 import (
 	"bytes"
@@ -27,8 +27,8 @@ func socketPair(t *testing.T) (quietly, peer net.Conn) {
 	if peer, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	quietly = quiet(nc)
-	if _, ok := quietly.(*quietSocket); !ok {
+	quietly = Conn(nc)
+	if _, ok := quietly.(*socket); !ok {
 		t.Fatalf("%T", quietly)
 	}
 	t.Cleanup(func() { quietly.Close(); peer.Close() })
@@ -36,7 +36,7 @@ func socketPair(t *testing.T) (quietly, peer net.Conn) {
 }
 
 // More than fits into the socket's buffer goes through it in both directions at once.
-func TestQuietSocketCarriesEverything(t *testing.T) {
+func TestCarriesEverything(t *testing.T) {
 	s, peer := socketPair(t)
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<17)
 	go func() { _, _ = io.Copy(peer, peer) }()
@@ -58,7 +58,7 @@ func TestQuietSocketCarriesEverything(t *testing.T) {
 }
 
 // A conversation ends as on any other socket.
-func TestQuietSocketEnds(t *testing.T) {
+func TestEnds(t *testing.T) {
 	s, peer := socketPair(t)
 	b := make([]byte, 8)
 	if n, err := s.Read(nil); n != 0 || err != nil {
@@ -103,7 +103,7 @@ func TestQuietSocketEnds(t *testing.T) {
 	}
 }
 
-func TestAllocationsOfAQuietSocket(t *testing.T) {
+func TestAllocations(t *testing.T) {
 	s, peer := socketPair(t)
 	b := make([]byte, 64)
 	allocs := testing.AllocsPerRun(100, func() {
