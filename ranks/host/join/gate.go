@@ -43,6 +43,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/quiet"
 	"dipls/ranks/host/mux"
 )
 
@@ -203,7 +204,7 @@ func (g *Gate) knock(nc net.Conn) {
 // admit finds out who has come, and lets it in. It calls known when that is so. If nc has not become a host's connection, it is closed.
 func (g *Gate) admit(nc net.Conn, known func()) (err error) {
 	kept := false
-	tc := &connection{tls.Server(nc, g.config), nc}
+	tc := &connection{tls.Server(quiet.Conn(nc), g.config), nc}
 	defer func() {
 		if !kept {
 			var refused *refusal
