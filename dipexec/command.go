@@ -97,7 +97,7 @@ type commandKey struct {
 	id   int
 }
 
-// command takes a command. It waits for nothing, since it is called on the reader goroutine of the process. last is the run that
+// command takes a command. It waits for nothing, since it is called by the reader of the process. last is the run that
 // the process began last, running tells whether its cell still runs.
 func (e *Executor) command(p *process, last *run, running bool, said ranks.Command) {
 	c := &command{e: e, proc: p, id: said.ID, last: last}

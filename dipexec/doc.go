@@ -21,7 +21,7 @@
 // publishes events, like a cell.
 //
 // Each run has one goroutine, which takes it through its life (queued, running, perhaps interrupting, ended) and owns it. What
-// the processes say comes on their reader goroutines and is handled there, so nothing is queued in between: a message
+// the processes say is handled by whoever reads their links, so nothing is queued in between: a message
 // is journaled and offered to the subscribers before the process that sent it is told that its output has arrived.
 //
 // A run that is cancelled is interrupted; if its code then ends in any exception, the run counts as interrupted. Code that

@@ -262,7 +262,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 	c := diagnose.Case{Run: l.r.id, Path: wire.Path(l.r.req.Path), Ranks: make([]diagnose.Rank, len(l.procs))}
 	ctx, stop := context.WithTimeout(l.ctx, hangPatience)
 	defer stop()
-	some := mayWait(now)
+	some, hostOf := mayWait(now), l.r.e.hostNamer()
 	onAll(l.procs, func(i int, p Process) error {
 		told := now[i].told
 		condition := p.Condition(ctx, before[i].vitals, now[i].vitals, told != nil)
@@ -274,7 +274,7 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 			told = withSource(ctx, p, told)
 		}
 		c.Ranks[i] = diagnose.Rank{
-			Rank: rankOf(p), Host: l.r.e.hostIfMany(p), Before: before[i].told, Now: told,
+			Rank: rankOf(p), Host: hostOf(p), Before: before[i].told, Now: told,
 			Condition: diagnose.Condition{State: diagnose.State(condition.State), How: condition.How},
 			Moved:     condition.Moved, Works: condition.Works, Still: condition.Still, Waits: condition.Waits,
 		}

@@ -186,15 +186,17 @@ func (e *Executor) hostOf(rank int) string {
 // name names ranks for people, with their host where the pool is on several.
 func (e *Executor) name(ranks []int) string { return ranklist.NameOn(ranks, e.hostOf) }
 
-// hostIfMany is the name of a process's host, if it is a rank of a pool that is on several; "" otherwise.
-func (e *Executor) hostIfMany(p Process) string {
+// hostNamer gives the name of a process's host, if it is a rank of a pool that is on several; "" otherwise.
+func (e *Executor) hostNamer() func(p Process) string {
 	e.mu.Lock()
-	many := e.manyHosts && !p.Who().IsLocal()
+	many := e.manyHosts
 	e.mu.Unlock()
-	if !many {
-		return ""
+	return func(p Process) string {
+		if !many || p.Who().IsLocal() {
+			return ""
+		}
+		return p.Host().Name()
 	}
-	return p.Host().Name()
 }
 
 // poolNumber is the number of the pool that gave the last ranks.

@@ -16,7 +16,7 @@ type process struct {
 	e     *Executor
 	p     Process
 	who   ranklist.Who
-	track trace.Track // of what its reader goroutine does here
+	track trace.Track // of what its reader does here
 
 	newest  atomic.Pointer[run]     // that was sent to it
 	running atomic.Int32            // parts that were sent to it and have not ended

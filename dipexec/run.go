@@ -473,8 +473,9 @@ func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
 // dispatch sends the code to processes.
 func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 	parts := make([]part, len(procs))
+	r.parts = slices.Grow(r.parts, len(procs))
 	r.left.Store(int32(len(procs)))
-	now := time.Now()
+	now, hostOf := time.Now(), r.e.hostNamer()
 	var fresh []*part
 	for i, p := range procs {
 		pt := &parts[i]
@@ -490,7 +491,7 @@ func (r *run) dispatch(procs []Process, req *ranks.PreparedRequest) []*part {
 		r.parts = append(r.parts, pt)
 		rank, _ := pt.proc.who.Rank()
 		seen := !pt.proc.who.IsLocal() && r.seen.Contains(rank)
-		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy, Host: r.e.hostIfMany(p), Seen: seen})
+		r.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy, Host: hostOf(p), Seen: seen})
 	}
 	for _, pt := range fresh { // what it printed before its first run belongs to that run
 		pt.proc.adopt(pt)
@@ -668,6 +669,7 @@ func (r *run) finish(status event.Status, reason string) {
 	if !r.started.IsZero() {
 		r.report.Elapsed = now.Sub(r.started)
 	}
+	r.report.Parts = slices.Grow(r.report.Parts, len(r.parts))
 	for _, p := range r.parts {
 		o := p.outcome()
 		r.report.Parts = append(r.report.Parts, event.PartReport{

@@ -163,8 +163,9 @@ func (e *Executor) look(ctx context.Context, procs []Process, patience time.Dura
 		}
 		return err
 	})
+	hostOf := e.hostNamer()
 	for i, p := range procs {
-		found[i].Rank, found[i].Host = rankOf(p), e.hostIfMany(p)
+		found[i].Rank, found[i].Host = rankOf(p), hostOf(p)
 	}
 	for _, known := range e.known(procs) {
 		at := &found[slices.IndexFunc(procs, func(p Process) bool { return p == known.p })]

@@ -124,14 +124,16 @@ func (s *Subscription) take() []Event {
 		return nil
 	}
 	oldest := s.queue[0].at
-	var evs []Event
 	n, size := 0, 0
 	for n < len(s.queue) && (n == 0 || size+s.queue[n].size <= batchBytes) {
-		evs = append(evs, s.queue[n].ev)
 		size += s.queue[n].size
-		s.queue[n] = queued{}
 		n++
 	}
+	evs := make([]Event, n)
+	for i := range evs {
+		evs[i] = s.queue[i].ev
+	}
+	clear(s.queue[:n])
 	s.traceTaken(oldest, evs)
 	s.queue = s.queue[n:]
 	s.read += uint64(n)

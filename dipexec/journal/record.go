@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"dipls/dipexec/event"
@@ -90,6 +91,7 @@ func (r *Recorder) writeRecord() error {
 func (r *Record) addEnd(report event.Report, at time.Time) {
 	r.Finished, r.Status, r.ExitCode, r.Reason = at, report.Status, report.ExitCode, report.Reason
 	ranks := make([]int, len(report.Parts)) // one allocation for all of them
+	r.Parts = slices.Grow(r.Parts, len(report.Parts))
 	for i := range report.Parts {
 		p := &report.Parts[i]
 		part := PartRecord{
