@@ -68,9 +68,9 @@ class Intake:
             if self._over:
                 raise OSError("it comes too late")
             self._over = True
-            self._arrivals.put(conn)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # which ends an accept, too
+        self._arrivals.put(conn)
 
     def _accept(self) -> None:
         with self._listener:
