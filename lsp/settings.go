@@ -82,7 +82,7 @@ var settingsTable = []Setting{
 		natural(func(s *Settings) *int { return &s.RanksPerHost })},
 	{"hostsLease", "number", `60`, "For how many seconds a host may be silent before its ranks count as dead.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.HostTerms.Lease })},
-	{"hostsPorts", "string", `""`, "The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. " +
+	{"hostsPorts", "string", `""`, "The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If it is empty, any port. " +
 		"`none`: the session opens no port, and ssh carries the connections.", nil,
 		into(func(s *Settings) *string { return &s.HostTerms.Ports })},
 	{"hostsPrologue", "array of strings", `[]`, "Lines of a shell that run on each host before Python starts, such as `module load cuda`.", nil,

@@ -1035,8 +1035,8 @@ export interface Settings {
   /** For how many seconds a host may be silent before its ranks count as dead. */
   hostsLease?: number;
   /**
-   * The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. `none`: the session
-   * opens no port, and ssh carries the connections.
+   * The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If
+   * it is empty, any port. `none`: the session opens no port, and ssh carries the connections.
    */
   hostsPorts?: string;
   /** Lines of a shell that run on each host before Python starts, such as `module load cuda`. */
@@ -1165,8 +1165,8 @@ export const settings: readonly SettingRow[] = [
     type: 'string',
     default: '',
     doc:
-      'The ports at which hosts dial the session, such as `7000-7010`. If it is empty, any port. `none`: the session ' +
-      'opens no port, and ssh carries the connections.',
+      'The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If ' +
+      'it is empty, any port. `none`: the session opens no port, and ssh carries the connections.',
   },
   {
     key: 'dip.hostsPrologue',
