@@ -397,20 +397,6 @@ func TestPythonUnreachable(t *testing.T) {
 	a.Conn.Close()
 }
 
-// A host whose session was killed does not wait for the end of the lease: that machine says that nobody listens any more.
-func TestPythonLeftAlone(t *testing.T) {
-	g := newGate(t, Options{Lease: 6 * time.Second})
-	s := g.expect(t, Expected{Hosts: []int{0}})
-	p := newProxy(t, g.Addresses()[0])
-	python := startPython(t, g.startup(s.Tokens()[0], "unix:/no/such/socket", p.Addr().String())) // one of the addresses leads nowhere
-	a := arrival(t, s)
-	wantEcho(t, open(t, a.Conn, line{"echo": 1}), "hello")
-	p.Close()
-	p.cut()
-	python.wantEnd(t, "the session is gone: ")
-	a.Conn.Close()
-}
-
 // Heartbeats keep a quiet conversation. A network that swallows everything, with all connections open, is noticed by both ends.
 func TestPythonLease(t *testing.T) {
 	g := newGate(t, Options{Lease: 2 * time.Second})

@@ -32,7 +32,6 @@ _MAX_LINE = 64 << 10
 _ROUNDS = 16  # reads at a time, of a TLS record each
 _STRANGER = "something else answers there: it does not have the session's certificate"
 _FAREWELL = 1.0  # seconds to tell the session that the host ends
-_REFUSED = os.strerror(errno.ECONNREFUSED)
 
 
 class Refused(Exception):
@@ -44,11 +43,7 @@ class Refused(Exception):
 
 
 class Unreached(Exception):
-    """The session cannot be reached. If `nobody`, its machine says that nobody listens there."""
-
-    def __init__(self, text: str, nobody: bool):
-        super().__init__(text)
-        self.nobody = nobody
+    """The session cannot be reached."""
 
 
 @dataclass
@@ -87,25 +82,19 @@ class Road:
         """Say hello to the session. Return the connection, what the session says, and what has come after that."""
         deadline = time.monotonic() + patience
         context = _context(self._certificate, identity)
-        troubles: list[tuple[str, str]] = []
+        troubles: list[str] = []
         with contextlib.closing(_connections(self._addresses, deadline, troubles)) as connections:
             for address, plain in connections:
                 try:
                     until = min(deadline, time.monotonic() + patience / 2)  # it may be something else that is silent
                     sock, welcome, rest = self._talk(context, plain, hello, until)
                 except (OSError, ValueError) as error:
-                    troubles.append((address, _reason(error)))
+                    troubles.append(f"{address}: {_reason(error)}")
                     continue
                 self._addresses.remove(address)
                 self._addresses.insert(0, address)
                 return sock, welcome, rest
-        # Where we were connected last, or the bootstrap was, counts: other addresses may never have led anywhere. A
-        # socket that ssh has left refuses, too.
-        last = next(iter(self._addresses), "unix:")
-        nobody = not last.startswith("unix:") and (last, _REFUSED) in troubles
-        raise Unreached(
-            "the session cannot be reached: " + "; ".join(f"{a}: {reason}" for a, reason in troubles), nobody
-        )
+        raise Unreached("the session cannot be reached: " + "; ".join(troubles))
 
     def _talk(
         self, context: ssl.SSLContext, plain: socket.socket, hello: dict[str, Any], until: float
@@ -135,9 +124,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _connections(
-    addresses: list[str], deadline: float, troubles: list[tuple[str, str]]
-) -> Iterator[tuple[str, socket.socket]]:
+def _connections(addresses: list[str], deadline: float, troubles: list[str]) -> Iterator[tuple[str, socket.socket]]:
     """Connect to all addresses at once, and yield each connection as it is made. Whoever takes it closes it."""
     with selectors.DefaultSelector() as selector:
         try:
@@ -146,7 +133,7 @@ def _connections(
                     family, target = _target(address)
                     sock = socket.socket(family, socket.SOCK_STREAM)
                 except (OSError, ValueError) as error:
-                    troubles.append((address, _reason(error)))
+                    troubles.append(f"{address}: {_reason(error)}")
                     continue
                 sock.setblocking(False)
                 selector.register(sock, selectors.EVENT_WRITE, address)
@@ -154,18 +141,18 @@ def _connections(
                 if code not in (0, errno.EINPROGRESS, errno.EAGAIN):
                     selector.unregister(sock)
                     sock.close()
-                    troubles.append((address, os.strerror(code)))
+                    troubles.append(f"{address}: {os.strerror(code)}")
             while selector.get_map():
                 ready = selector.select(max(deadline - time.monotonic(), 0))
                 if not ready:
-                    troubles += [(key.data, "no answer") for key in selector.get_map().values()]
+                    troubles += [f"{key.data}: no answer" for key in selector.get_map().values()]
                     return
                 for key, _ in ready:
                     sock = selector.unregister(key.fileobj).fileobj
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code:
                         sock.close()
-                        troubles.append((key.data, os.strerror(code)))
+                        troubles.append(f"{key.data}: {os.strerror(code)}")
                         continue
                     if sock.family != socket.AF_UNIX:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -223,7 +210,6 @@ class Uplink:
 
     A sixth of the lease is between two heartbeats. If the session is silent for two of them and a second, the
     connection is given up and made again, and if it is silent for the lease, the host is on its own: that is an end.
-    A session listens as long as it has hosts. So if nobody has listened for a sixth of the lease, it is gone.
     """
 
     def __init__(self, selector: selectors.BaseSelector, startup: dict[str, Any], facts: dict[str, Any]):
@@ -250,7 +236,6 @@ class Uplink:
         self._due = self._heard  # `tick` is called then
 
         self._trouble = ""  # of the last attempt
-        self._nobody_since: float | None = None  # since when nobody listens where the session did
         self._pause = 0.0
         self._attempt_at: float | None = self._heard  # None: there is a connection, or an attempt goes on
         self._dialling: threading.Thread | None = None  # an attempt goes on
@@ -369,8 +354,6 @@ class Uplink:
                 outcome[0].close()
         elif isinstance(outcome, Refused):
             self._refused(outcome)
-        elif isinstance(outcome, Unreached) and outcome.nobody:
-            self._nobody(str(outcome))
         elif isinstance(outcome, Exception):
             self._try_again(str(outcome))
         else:
@@ -385,18 +368,9 @@ class Uplink:
         else:
             self._finish(f"the session refuses this host: {refused}")
 
-    def _nobody(self, trouble: str) -> None:
-        now = time.monotonic()
-        since = self._nobody_since or now
-        if now - since >= self._lease / 6:
-            self._finish(f"the session is gone: {trouble}")
-            return
-        self._try_again(trouble)
-        self._nobody_since = since
-
     def _try_again(self, trouble: str) -> None:
         # Many hosts that lose their session at once do not come back at once.
-        self._trouble, self._nobody_since = trouble, None
+        self._trouble = trouble
         self._attempt_at = time.monotonic() + self._pause * random.uniform(0.5, 1.5)
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
 
