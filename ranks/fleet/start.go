@@ -210,9 +210,11 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	f.mu.Lock()
 	f.joins = append(f.joins, joins)
 	f.mu.Unlock()
+	told := ""
 	return f.gather(ctx, wanted, start, joins, trouble, func(waiting []*member) {
-		if !spoken.Load() {
-			f.o.Waits(f.missing(waiting, len(wanted)))
+		if text := f.missing(waiting, len(wanted)); text != told && !spoken.Load() {
+			told = text
+			f.o.Waits(text)
 		}
 	})
 }
