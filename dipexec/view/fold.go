@@ -88,6 +88,7 @@ type Folder struct {
 	unsettled map[*foldProc]struct{} // processes whose screens have lines that become final with time
 	pool      string                 // its state
 	ends      map[string]bool        // reasons that were shown since a run or pool began
+	deaths    []*death               // that may not be all: a host takes all its ranks along
 	out       []Item
 }
 
@@ -118,6 +119,15 @@ type foldRun struct {
 	held    []Item                  // what a quiet run shows at its end
 	holds   int                     // bytes of held
 	dropped int                     // lines left out because a quiet run holds no more
+}
+
+// death is why ranks have died, alike and at about the same time.
+type death struct {
+	r    *foldRun
+	e    event.Event // of the first
+	at   time.Time
+	who  []ranklist.Who
+	rest string // of the reason, behind the names
 }
 
 // shownFailure is a failure whose traceback was shown: the lowest rank that had it at that moment, and its text.
@@ -250,6 +260,9 @@ func (f *Folder) Deadline() (t time.Time, ok bool) {
 	for p := range f.unsettled {
 		t, ok = earlier(t, ok, p.written.Add(f.window))
 	}
+	for _, d := range f.deaths {
+		t, ok = earlier(t, ok, d.at.Add(f.window))
+	}
 	return t, ok
 }
 
@@ -330,6 +343,7 @@ func (f *Folder) settle(now time.Time) {
 
 // take returns what is ready at the time.
 func (f *Folder) take(now time.Time) []Item {
+	f.emitDeaths(func(d *death) bool { return now.Sub(d.at) >= f.window })
 	for _, r := range f.runs {
 		r.emitFull()
 		for len(r.heads) > 0 && now.Sub(r.heads[0].queue[0].at) >= f.window {
@@ -397,9 +411,36 @@ func (f *Folder) rankState(e *event.RankState, now time.Time) {
 		p.recount()
 		if e.State != event.StateReady {
 			p.drain(0)
-			f.end(e, e.Reason)
+			f.died(p, e, now)
 		}
 	}
+}
+
+// died shows why a rank has died, or has that wait for others that die alike.
+func (f *Folder) died(p *foldProc, e *event.RankState, now time.Time) {
+	rest, named := strings.CutPrefix(e.Reason, p.r.nameOn([]ranklist.Who{p.who})+" died: ")
+	if !named || f.ends[e.Reason] {
+		f.end(e, e.Reason)
+		return
+	}
+	f.ends[e.Reason] = true
+	i := slices.IndexFunc(f.deaths, func(d *death) bool { return d.r == p.r && d.rest == rest })
+	if i < 0 {
+		i = len(f.deaths)
+		f.deaths = append(f.deaths, &death{r: p.r, e: e, at: now, rest: rest})
+	}
+	f.deaths[i].who = append(f.deaths[i].who, p.who)
+}
+
+// emitDeaths shows the deaths that others have had the time to join; all of them at the end of a run.
+func (f *Folder) emitDeaths(due func(*death) bool) {
+	f.deaths = slices.DeleteFunc(f.deaths, func(d *death) bool {
+		if !due(d) {
+			return false
+		}
+		f.notice(d.e, d.r.nameOn(d.who)+" died: "+d.rest)
+		return true
+	})
 }
 
 func (f *Folder) display(e *event.Display, now time.Time) {
@@ -433,6 +474,7 @@ func (f *Folder) runFinished(e *event.RunFinished, now time.Time) {
 		r.next().drain(0)
 	}
 	r.release(e)
+	f.emitDeaths(func(d *death) bool { return d.r == r })
 	f.end(e, e.Reason)
 	r.Apply(e, now)
 	over := 0

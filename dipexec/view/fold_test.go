@@ -308,6 +308,24 @@ func TestFoldDeath(t *testing.T) {
 	eventtest.SameLines(t, f.shown(), "rank 1 was killed by SIGKILL")
 }
 
+// A host that is lost takes its ranks along: that is one sentence, and not one for each of them.
+func TestFoldDeathsOfAHost(t *testing.T) {
+	f := newFolding(0, "all")
+	for rank := range 6 {
+		f.add(&event.RankState{Header: event.HeaderOf(event.KindRankState, "r1", new(1), of(rank)), State: event.StateBusy, Host: []string{"h1", "h2"}[rank/2%2]})
+	}
+	lost := func(rank int) string { return fmt.Sprintf("rank %d (h2) died: host h2 lost", rank) }
+	f.state(of(3), event.StateDead, lost(3))
+	f.add(&event.PoolState{State: event.StateDead, Reason: lost(3)})
+	f.state(of(2), event.StateDead, lost(2))
+	eventtest.SameLines(t, f.shown())
+	f.sleep(time.Second)
+	eventtest.SameLines(t, f.shown(), "ranks 2-3 (h2) died: host h2 lost")
+	f.state(of(0), event.StateDead, "rank 0 (h1) died: host h1 lost")
+	f.finish(event.StatusDied, lost(3))
+	eventtest.SameLines(t, f.shown(), "rank 0 (h1) died: host h1 lost")
+}
+
 func TestFoldReasonAndLateOutput(t *testing.T) {
 	f := newFolding(2, "0")
 	f.print(of(0), "on time\n")
