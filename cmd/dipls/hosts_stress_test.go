@@ -46,8 +46,6 @@ type fault struct {
 	swept bool
 	// gone is whether the engine takes the host away, so that the pool comes back without it.
 	gone bool
-	// mayLive is whether the engine may let everything go on, or end all hosts.
-	mayLive bool
 }
 
 // faults are what happens to hosts that ssh reaches.
@@ -92,7 +90,7 @@ func TestStressFaultsOfHosts(t *testing.T) {
 var faultsOfSlurm = []fault{
 	{name: "the relay is killed", happen: killed(" relay"), told: `host HOST lost: its agent has ended`},
 	{name: "the power goes", happen: onHost((*testhosts.Hosts).Off), told: noAnswer, mend: (*faulty).nodeOn, gone: true},
-	{name: "srun is killed", happen: (*faulty).killSrun, told: `host HOST lost: `, mayLive: true, swept: true, once: true},
+	{name: "srun is killed", happen: (*faulty).killSrun, once: true},
 	{name: "salloc is killed", happen: (*faulty).killSalloc, once: true},
 	{name: "the job is cancelled", happen: (*faulty).cancelJob, told: `HOST\) died: host HOST [^\n]*job \d+ was cancelled`, job: true},
 	{name: "the job is preempted", happen: (*faulty).preempt, told: `HOST\) died: host HOST [^\n]*job \d+ was preempted`, job: true},
@@ -298,7 +296,7 @@ func (s *faulty) try(round int, f fault, moment string) {
 	s.must("remote", strings.TrimPrefix(prepared, "# %%dip remote\n"))
 	host := pooled[victim]
 	ranks := len(s.on)
-	dies := f.told != "" && !f.mayLive
+	dies := f.told != ""
 	shown, code := s.during(moment, dies || f.ends, func() { f.happen(s, host) })
 	if f.ends {
 		s.wantEnd(f, shown, code, host, moment)
@@ -312,7 +310,7 @@ func (s *faulty) try(round int, f fault, moment string) {
 			}
 		}
 	}
-	if f.job || f.mayLive && code != 0 {
+	if f.job {
 		s.wantNoHosts(f, shown, host)
 		return
 	}

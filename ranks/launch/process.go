@@ -141,7 +141,7 @@ func (p *process) words() string {
 
 // ended tells people how it has ended: in its own words, or else by its status.
 func (p *process) ended() string {
-	if said := p.words(); said != "" {
+	if said := p.words(); said != "" && !p.killed() {
 		return said
 	}
 	p.mu.Lock()

@@ -3,9 +3,9 @@ package launch
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -177,12 +177,11 @@ type slurmJob struct {
 
 	queued chan struct{} // closed: the id is known. nil: it always was
 
-	mu     sync.Mutex
-	id     string // "": salloc has not told it yet
-	tell   func(Event)
-	starts int
-	told   map[string]bool // what was told already
-	gone   []reason        // why agents went
+	mu   sync.Mutex
+	id   string // "": salloc has not told it yet
+	tell func(Event)
+	told map[string]bool // what was told already
+	gone []reason        // why agents went
 }
 
 // reason is what Slurm has said of why the agent on a host (-1: on all) went.
@@ -413,11 +412,10 @@ var notForStep = []string{"SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE
 
 func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, error) {
 	a.mu.Lock()
-	a.starts++
 	a.forget(hosts)
-	step := fmt.Sprintf("dipls-%d-%d", os.Getpid(), a.starts)
 	a.tell = tell
 	a.mu.Unlock()
+	step := "dipls-" + rand.Text() // nobody else's has this name
 	env := slices.DeleteFunc(slices.Clone(a.env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains(notForStep, name)
@@ -467,6 +465,12 @@ func (a *slurmJob) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, err
 		return nil, err
 	}
 	g.run, g.explain = run, said.of
+	// srun has a second process, which has Slurm kill everything at once when srun is gone. Agents end by themselves, in order, or stay for the session.
+	g.all = func() {
+		if run.running() {
+			killChildren(run.cmd.Process.Pid, "srun")
+		}
+	}
 	g.stop = func(ctx context.Context) {
 		ending.Store(true)
 		a.cancelStep(ctx, step, run)

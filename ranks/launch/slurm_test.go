@@ -103,6 +103,24 @@ func TestSlurm(t *testing.T) {
 			t.Errorf("%s has come with %q from the prologue, and not h2", f.Name, f.Environ["FROM_PROLOGUE"])
 		}
 		s.await(Printed, 1, "and it prints")
+		// Once all have joined, srun's death changes nothing for agents.
+		srun := more.(*group).run
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			children, _ := output(ctx, nil, "ps", "--ppid", strconv.Itoa(srun.cmd.Process.Pid), "-o", "stat=") // an error: there are none
+			if strings.Trim(children, "Z+ls\n ") == "" {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("srun has still children: %q", children)
+			}
+		}
+		if err := srun.cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		s.await(Ended, 1, "srun: signal: killed")
+		if steps, err := output(ctx, env, "squeue", "-s", "-h", "-o", "%j"); err != nil || strings.Count(steps, "dipls-") != 2 {
+			t.Errorf("steps %q, %v", steps, err)
+		}
 		leave(second)
 		ends(t, more)
 		closed(t, within)
