@@ -9,8 +9,8 @@
 // local namespace. A [Pool] is the ranks of one start, on one node or several.
 //
 // Each process has one socket, owned by a [link.Link], in which senders never wait for a peer. Its reader decodes what the process says ([Happening])
-// and calls the handlers, so output is acknowledged when it has been handled, and a slow handler slows down only its own process. Besides, a node has two goroutines. wait waits for the end of the node's process. supervise then has the
-// host clean up, waits for everything else, and closes Done.
+// and calls the handlers, so output is acknowledged when it has been handled, and a slow handler slows down only its own process. Besides, a node has
+// two goroutines. wait waits for the end of the node's process. supervise then has the host clean up, waits for everything else, and closes Done.
 //
 // # How a death is told
 //

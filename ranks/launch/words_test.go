@@ -8,7 +8,9 @@ import (
 
 // What is quoted is the same words in each shell that a user may have on a host.
 func TestQuoteForShell(t *testing.T) {
-	words := []string{"printf", "<%s>", "", "plain/-_.", "two words", "it's", `a\b`, `\`, `\'`, `a!b`, "!!", "$HOME `id` $(id)", "*?[a]{b}~", "ü;&|<>#\"", firstStage}
+	words := []string{
+		"printf", "<%s>", "", "plain/-_.", "two words", "it's", `a\b`, `\`, `\'`, `a!b`, "!!", "$HOME `id` $(id)", "*?[a]{b}~", "ü;&|<>#\"", firstStage,
+	}
 	want := "<" + strings.Join(words[2:], "><") + ">"
 	line := quoteForShell(words)
 	tried := 0
