@@ -69,8 +69,8 @@ class Channel:
             self._mux.starved[self.number] = self
         return room
 
-    def send(self, data: bytes) -> None:
-        """Send bytes, as many as there is room for."""
+    def send(self, data: bytes | memoryview) -> None:
+        """Send bytes, as many as there is room for. They are copied."""
         if self._out_over:
             return
         self._window -= len(data)
@@ -194,7 +194,7 @@ class Mux:
             room = min(room, _MAX_QUEUED - (self._end - self._sent))
         return max(room, 0)
 
-    def add(self, kind: int, channel: int, payload: bytes = b"") -> None:
+    def add(self, kind: int, channel: int, payload: bytes | memoryview = b"") -> None:
         """Send a counted frame; it is for channels."""
         self._unsent.append(_HEAD.pack(kind, channel, len(payload)) + payload)
         self._end += _HEAD.size + len(payload)

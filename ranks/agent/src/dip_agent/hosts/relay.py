@@ -34,7 +34,7 @@ from .leftovers import JANITOR_PATIENCE, KILL_PATIENCE, Running
 from .mux import Channel
 
 _SERVICES = ("supervisor", "machine", "carrier", "project")
-_READ = 1 << 18
+_COME = memoryview(bytearray(1 << 18))  # what is read just now: so much memory for each message would be mapped anew
 _CONNECT_PATIENCE = 1.0  # seconds; a socket takes a connection at once unless very many wait
 _NODE_PATIENCE = 2.2  # seconds for a node to end everything in order that has lost its supervisor
 _LAST_WORDS = 4.0  # seconds to pass on what processes say as they end
@@ -67,18 +67,18 @@ class Conversation:
         """Pass on what can be read."""
         while not self.ended and (room := self._channel.room()):
             try:
-                data = self._sock.recv(min(room, _READ))
+                count = self._sock.recv_into(_COME, min(room, len(_COME)))
             except BlockingIOError:
                 if self.final:
                     self._over()
                 return
             except OSError:
-                data = b""
-            if not data:
+                count = 0
+            if not count:
                 self._over()
                 return
-            self._channel.send(data)
-            if len(data) < min(room, _READ) and not self.final:
+            self._channel.send(_COME[:count])
+            if count < min(room, len(_COME)) and not self.final:
                 return
         self._listen()
 
