@@ -123,7 +123,7 @@ def scripts(p, python, bin_dir):
     yield Script("hosts", "dipls", own("hosts", far), 300, hosts=count)
     yield Script("hosts", "dipls", peer("with_dipls", "hosts"), 120, hosts=count)
     if p["hosts_peer"]:
-        yield Script("hosts", "ipyparallel", peer("with_ipyparallel", "hosts"), 300, hosts=count)
+        yield Script("hosts", "ipyparallel", peer("with_ipyparallel", "hosts"), 300, rounds=1, hosts=count)
     for network in p["networks"]:
         push = own("hosts_push", far, f"-network={network}", bytes=[p["hosts_bytes"]])
         yield Script("hosts", "dipls", push, 300, hosts=count, network=network)
