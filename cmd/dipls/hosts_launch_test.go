@@ -159,7 +159,7 @@ func TestRunTaken(t *testing.T) {
 		limit := func() { // five minutes are told, and are over at once
 			outer.Exec("h0", "sh", "-c", "scontrol update JobId=$(squeue -h -n another -o %i) EndTime=now")
 		}
-		try("limited", "slurm", "reaches its time limit", limit,
+		try("limited", "slurm", "begun", limit,
 			`^job \d+ reaches its time limit in 5 minutes, at `, `^rank 0 died: host h4 has ended: .*; job \d+ has reached its time limit$`)
 		preempt := func() {
 			outer.Exec("h0", "sbatch", "-p", "urgent", "-w", "h3", "--exclusive", "-o", "/dev/null", "--wrap", "true")

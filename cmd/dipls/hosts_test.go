@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"dipls/internal/testhosts"
 	"dipls/internal/testpython"
@@ -45,9 +44,10 @@ func (h *onHosts) attend(cells string, when map[string]func(), flags ...string) 
 	if err := os.WriteFile(file, []byte(cells), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	const long = 5 * patience // a run has many conditions that may take their time
+	ctx, cancel := context.WithTimeout(context.Background(), long)
 	defer cancel()
-	words := slices.Concat(h.by, []string{"dipls", "run", file, "--python", h.python}, flags)
+	words := slices.Concat(h.by, []string{"dipls", "run", file, "--python", h.python, "--start-timeout", long.String()}, flags)
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "HOME="+h.Home(), "XDG_STATE_HOME="+h.Home()+"/state")
 	cmd.Dir = h.dir
@@ -98,18 +98,13 @@ func (h *onHosts) want(shown string, code, wantCode int, expressions ...string) 
 func (h *onHosts) wantNothing(hosts ...string) {
 	h.t.Helper()
 	for _, host := range hosts {
-		running := func() []string { // munged has the path of the hosts' folder
-			return slices.DeleteFunc(h.Processes(host, "dip"), func(line string) bool { return strings.Contains(line, "/munged ") })
-		}
-		ours := running()
-		for given := time.Now().Add(patience); len(ours) > 0 && time.Now().Before(given); ours = running() {
-			time.Sleep(100 * time.Millisecond)
-		}
-		if len(ours) > 0 {
-			h.t.Errorf("left on %s: %q", host, ours)
-		}
-		if left, _ := h.Try(host, "sh", "-c", "ls -d /run/user/*/dipls/* /tmp/dipls-*/* /dev/shm/* 2>/dev/null"); strings.TrimSpace(left) != "" {
-			h.t.Errorf("left on %s: %s", host, left)
+		left := awaitNothing(func() []string { // munged has the path of the hosts' folder
+			running := slices.DeleteFunc(h.Processes(host, "dip"), func(line string) bool { return strings.Contains(line, "/munged ") })
+			files, _ := h.Try(host, "sh", "-c", "ls -d /run/user/*/dipls/* /tmp/dipls-*/* /dev/shm/* 2>/dev/null")
+			return append(running, strings.Fields(files)...)
+		})
+		if len(left) > 0 {
+			h.t.Errorf("left on %s: %q", host, left)
 		}
 	}
 }

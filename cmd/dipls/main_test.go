@@ -132,7 +132,7 @@ func sessionsIn(runtime string) []string {
 // awaitNothing waits until look finds nothing, and returns what it found last.
 func awaitNothing(look func() []string) []string {
 	var found []string
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if found = look(); len(found) == 0 {
 			return nil
 		}
