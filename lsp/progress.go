@@ -44,6 +44,7 @@ func newProgress(s *server) feature {
 
 // activity is something that goes on. The progress's lock guards the run, and the fields from outcome on.
 type activity struct {
+	in     *workspace
 	run    *view.Run // with the parts of the runs that its cell has asked for; nil for a pool
 	title  string
 	begun  time.Time
@@ -103,7 +104,7 @@ func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 	run := &view.Run{ID: ev.Run}
 	run.Apply(ev, time.Now())
 	see, _ := ranklist.ParseRanks(ev.See) // it was made by the same package
-	a := p.begin(&activity{run: run, title: run.Heading(), see: see, cancel: func() { p.s.interruptID(w, ev.Run) }})
+	a := p.begin(&activity{in: w, run: run, title: run.Heading(), see: see, cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }
 
@@ -112,19 +113,26 @@ func (p *progress) poolState(w *workspace, ev *event.PoolState) {
 	switch {
 	case ev.State == "starting" && a != nil:
 		a.waits = ev.Text
-	case ev.State == "starting":
-		title := fmt.Sprintf("Starting %d ranks", ev.Size)
-		switch ev.Size {
-		case 0:
-			title = "Starting hosts"
-		case 1:
-			title = "Starting 1 rank"
+		if ev.Size > 0 {
+			a.waits = "the hosts are there; " + manyRanks(ev.Size) + " to start"
 		}
-		p.pools[w] = p.begin(&activity{title: title, waits: ev.Text, cancel: func() { _ = w.CancelStart(p.s.ctx) }})
+	case ev.State == "starting":
+		title := "Starting hosts"
+		if ev.Size > 0 {
+			title = "Starting " + manyRanks(ev.Size)
+		}
+		p.pools[w] = p.begin(&activity{in: w, title: title, waits: ev.Text, cancel: func() { _ = w.CancelStart(p.s.ctx) }})
 	case ev.State != "starting" && a != nil:
 		delete(p.pools, w)
 		a.finish(cmp.Or(ev.Reason, ev.State))
 	}
+}
+
+func manyRanks(n int) string {
+	if n == 1 {
+		return "1 rank"
+	}
+	return fmt.Sprintf("%d ranks", n)
 }
 
 // begin shows an activity until it ends.
@@ -185,6 +193,8 @@ func (p *progress) message(a *activity) string {
 		switch ranks := a.run.Ranks(); {
 		case len(ranks) > 0:
 			parts = append(parts, fmt.Sprintf("%d/%d ranks", view.Done(ranks), len(ranks)))
+		case len(a.run.Parts) == 0 && p.pools[a.in] != nil:
+			parts = append(parts, "waiting for the pool")
 		case len(a.run.Parts) == 0:
 			parts = append(parts, "waiting for Python")
 		}

@@ -86,6 +86,7 @@ func TestProgressOfPool(t *testing.T) {
 	e.Open("a.py", "# %%dip\nx = 1\n# %%\nx = 2\n")
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 	token := begun(e, "Starting 2 ranks")
+	e.Await("what the cell waits for", lsptest.Method("$/progress"), lsptest.Contains("value.message", "waiting for the pool"))
 	e.Notify("window/workDoneProgress/cancel", lsptest.Object{"token": token})
 	e.Await("the end of the start", progress("end"), lsptest.Has("token", token))
 	e.Await("the end of the run", lsptest.Has("event", "run_finished"), lsptest.Has("run", run), lsptest.Has("status", "died"),
