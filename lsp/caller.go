@@ -41,6 +41,9 @@ func (s Settings) ofSession(dir string) session.Settings {
 
 // pool returns the pool that the settings ask for.
 func (s Settings) pool() session.Choice {
+	if s.Hosts == "" {
+		s.RanksPerHost, s.HostsSync = 0, false // these are for hosts that other folders may have
+	}
 	return session.Choice{
 		GPUs: s.GPUs, Ranks: s.Ranks, App: s.App, Timeout: s.StartTimeout, KeepGPUMemory: s.KeepGPUMemory, Seed: s.Seed, GroupTimeout: s.GroupTimeout,
 		Hosts: s.Hosts, RanksPerHost: s.RanksPerHost, HostTerms: s.HostTerms, Sync: s.HostsSync,

@@ -176,8 +176,24 @@ var (
 		{"seed", func(s session.Settings) any { return s.Pool.Seed }},
 		{"keepGpuMemory", func(s session.Settings) any { return s.Pool.KeepGPUMemory }},
 		{"groupTimeout", func(s session.Settings) any { return s.Pool.GroupTimeout }},
+		{"hosts", func(s session.Settings) any { return s.Pool.Hosts }},
+		{"ranksPerHost", onHosts(func(c session.Choice) any { return c.RanksPerHost })},
+		{"hostsLease", onHosts(func(c session.Choice) any { return c.HostTerms.Lease })},
+		{"hostsPorts", onHosts(func(c session.Choice) any { return c.HostTerms.Ports })},
+		{"hostsPrologue", onHosts(func(c session.Choice) any { return c.HostTerms.Prologue })},
+		{"hostsSync", onHosts(func(c session.Choice) any { return c.Sync })},
 	}
 )
+
+// onHosts is a setting that counts only for pools on other hosts.
+func onHosts(of func(session.Choice) any) func(session.Settings) any {
+	return func(s session.Settings) any {
+		if s.Pool.Hosts == "" {
+			return nil
+		}
+		return of(s.Pool)
+	}
+}
 
 // differences returns the keys of settings that differ.
 func differences(a, b session.Settings, aspects []aspect) (keys []string) {

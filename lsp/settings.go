@@ -69,23 +69,24 @@ var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
-	{"ranks", "integer", `0`, "Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs.", nil,
+	{"ranks", "integer", `0`, "Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs.", nil,
 		natural(func(s *Settings) *int { return &s.Ranks })},
 	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
 		into(func(s *Settings) *string { return &s.GPUs })},
 	{"hosts", "string", `""`, "Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); `slurm`, in an " +
-		"allocation " +
-		"or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or `exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.", nil,
+		"allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; `exec[gpu1,gpu2] COMMAND`, any launcher; or `join[4]`, hosts that " +
+		"join by `dipls join`. If it is empty, this machine.", nil,
 		into(func(s *Settings) *string { return &s.Hosts })},
 	{"ranksPerHost", "integer", `0`, "Number of ranks on each host of `dip.hosts` that does not say so itself. 0: one for each GPU, " +
 		"or 2 on a host without GPUs.", nil,
 		natural(func(s *Settings) *int { return &s.RanksPerHost })},
-	{"hostsLease", "number", `60`, "For how many seconds a host may be silent before its ranks count as dead.", nil,
+	{"hostsLease", "number", `60`, "For how many seconds a host of `dip.hosts` may be silent before its ranks count as dead. Its cells go on meanwhile.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.HostTerms.Lease })},
-	{"hostsPorts", "string", `""`, "The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If it is empty, any port. " +
+	{"hostsPorts", "string", `""`, "The ports at which hosts of `dip.hosts` dial the session, and each other while a variable is pushed, such as `7000-7010`. " +
+		"If it is empty, any port. " +
 		"`none`: the session opens no port, and ssh carries the connections.", nil,
 		into(func(s *Settings) *string { return &s.HostTerms.Ports })},
-	{"hostsPrologue", "array of strings", `[]`, "Lines of a shell that run on each host before Python starts, such as `module load cuda`.", nil,
+	{"hostsPrologue", "array of strings", `[]`, "Lines of bash that run on each host of `dip.hosts` before Python starts, such as `module load cuda`.", nil,
 		func(s *Settings, raw json.RawMessage) error {
 			var lines []string
 			if err := json.Unmarshal(raw, &lines); err != nil {
@@ -135,7 +136,8 @@ var settingsTable = []Setting{
 		}},
 	{"prewarm", "boolean", `true`, "Start Python and import the modules when a file with a `%%dip` directive is opened, not only when its first cell runs.", nil,
 		into(func(s *Settings) *bool { return &s.Prewarm })},
-	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. If it is empty, rank 0.", nil,
+	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. " +
+		"If it is empty, rank 0.", nil,
 		into(func(s *Settings) *string { return &s.See })},
 	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`,
 		"The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.",

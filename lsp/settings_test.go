@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"dipls/internal/ranklist"
+	"dipls/ranks/fleet"
+	"dipls/session"
 )
 
 func TestSettings(t *testing.T) {
@@ -63,5 +65,32 @@ func TestSettings(t *testing.T) {
 		if !slices.EqualFunc(problems, test.problems, fits) {
 			t.Errorf("%s: told %q, want %q", test.json, problems, test.problems)
 		}
+	}
+}
+
+// Settings of hosts count for the next pool as others do, as far as it is on hosts.
+func TestSettingsOfHostsCount(t *testing.T) {
+	settings := func(change func(*Settings)) session.Settings {
+		s := Settings{RanksPerHost: 2, HostTerms: fleet.Terms{Lease: time.Minute}}
+		change(&s)
+		return s.ofSession("/work")
+	}
+	on := func(s *Settings) { s.Hosts = "gpu1" }
+	for want, change := range map[string]func(*Settings){
+		"hosts":         func(s *Settings) { s.Hosts = "gpu1,gpu2" },
+		"ranksPerHost":  func(s *Settings) { on(s); s.RanksPerHost = 4 },
+		"hostsLease":    func(s *Settings) { on(s); s.HostTerms.Lease = time.Second },
+		"hostsPorts":    func(s *Settings) { on(s); s.HostTerms.Ports = "7000-7010" },
+		"hostsPrologue": func(s *Settings) { on(s); s.HostTerms.Prologue = "module load cuda" },
+		"hostsSync":     func(s *Settings) { on(s); s.HostsSync = true },
+	} {
+		if keys := differences(settings(on), settings(change), poolSettings); !slices.Equal(keys, []string{want}) {
+			t.Errorf("with %s changed, %v have", want, keys)
+		}
+	}
+	here := settings(func(*Settings) {})
+	other := settings(func(s *Settings) { s.RanksPerHost, s.HostsSync, s.HostTerms.Lease = 4, true, time.Second })
+	if keys := differences(here, other, poolSettings); len(keys) > 0 || here.Pool.RanksPerHost != 0 {
+		t.Errorf("on this machine %v count, and %d ranks per host are asked for", keys, here.Pool.RanksPerHost)
 	}
 }

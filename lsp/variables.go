@@ -50,12 +50,12 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 	if err != nil {
 		return nil, err
 	}
-	reply := foldVariables(answers)
+	reply := foldVariables(answers, s.hostsOf(w))
 	return &reply, nil
 }
 
 // foldVariables merges the variables of processes.
-func foldVariables(answers []session.Variables) variablesReply {
+func foldVariables(answers []session.Variables, hostOf func(rank int) string) variablesReply {
 	reply := variablesReply{Variables: []variable{}}
 	var busy []ranklist.Who
 	type bound struct {
@@ -91,6 +91,6 @@ func foldVariables(answers []session.Variables) variablesReply {
 		}
 		reply.Variables = append(reply.Variables, v)
 	}
-	reply.Busy = ranklist.NameEach(busy)
+	reply.Busy = ranklist.NameEach(busy) + ranklist.OnHost(busy, hostOf)
 	return reply
 }

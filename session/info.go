@@ -100,7 +100,7 @@ func describeHosts(of fleet.Fleet, spec poolSpec) []wire.HostInfo {
 			continue // it was left out since
 		}
 		m := members[i]
-		info := wire.HostInfo{Host: s.host, State: m.State.String(), Clock: m.Clock().Seconds()}
+		info := wire.HostInfo{Host: s.host, State: m.State.String(), Clock: m.WallClock().Seconds()}
 		if m.Reason != nil {
 			info.Reason = m.Reason.Error()
 		}

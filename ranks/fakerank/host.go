@@ -82,6 +82,9 @@ func (h *Host) Address() string { return "127.0.0.1" }
 // Clock is 0.
 func (h *Host) Clock() time.Duration { return 0 }
 
+// WallClock is 0, too.
+func (h *Host) WallClock() time.Duration { return 0 }
+
 // Environ is this program's environment.
 func (h *Host) Environ() []string { return os.Environ() }
 

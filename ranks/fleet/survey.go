@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"dipls/internal/contain"
-	"dipls/internal/trace"
 	"dipls/ranks/host"
 	"dipls/ranks/host/afar"
 	"dipls/ranks/wire"
@@ -134,7 +133,7 @@ func (p *probe) sought() sought {
 
 // lookScript looks around on a host.
 const lookScript = `
-import json, os, pwd, resource, sys, time
+import json, os, pwd, resource, sys
 asked = json.loads(sys.argv[1])
 def same(folder, probe):
     try:
@@ -151,7 +150,6 @@ print(json.dumps({
     "user": user, "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     "dir": os.path.isdir(asked["dir"]), "dir_shared": same(asked["dir"], asked["in_dir"]),
     "home": home, "home_there": os.path.isdir(home), "home_shared": same(home, asked["in_home"]),
-    "clock": time.time_ns(), "monotonic": time.monotonic_ns(),
 }))
 `
 
@@ -203,8 +201,6 @@ func (s *Surveyed) lookAround(ctx context.Context, h *afar.Host, q question) err
 		Home       wire.Path `json:"home"`
 		HomeThere  bool      `json:"home_there"`
 		HomeShared bool      `json:"home_shared"`
-		Clock      int64     `json:"clock"`
-		Monotonic  int64     `json:"monotonic"`
 	}
 	if err := json.Unmarshal(printed.Out, &saw); err != nil {
 		return fmt.Errorf("it answered %.100q", printed.Out)
@@ -212,14 +208,7 @@ func (s *Surveyed) lookAround(ctx context.Context, h *afar.Host, q question) err
 	s.User, s.OpenFiles = saw.User, saw.Files
 	s.Dir.There, s.Dir.Shared = saw.Dir, saw.DirShared
 	s.Home.Path, s.Home.There, s.Home.Shared = string(saw.Home), saw.HomeThere, saw.HomeShared
-	ahead, roundTrip, ok := h.Conn().Clock()
-	now, err := trace.Clock()
-	if !ok || err != nil {
-		return err
-	}
-	// The clocks that never jump are compared with every heartbeat. What the other clocks showed is taken back to the moment of the look.
-	since := time.Duration(int64(now) - (saw.Monotonic - int64(ahead)))
-	s.RoundTrip = roundTrip
-	s.Ahead = time.Unix(0, saw.Clock).Sub(time.Now().Add(-since))
+	_, s.RoundTrip, _ = h.Conn().Clock()
+	s.Ahead = h.WallClock()
 	return nil
 }

@@ -37,8 +37,10 @@ type Host interface {
 	Name() string
 	// Address is an IP address of the host that all ranks of a pool can reach: MASTER_ADDR if rank 0 runs here.
 	Address() string
-	// Clock is how far the host's monotonic clock is ahead of ours.
+	// Clock is how far the host's monotonic clock is ahead of ours. It says when the host was booted, and nothing of the time that it shows.
 	Clock() time.Duration
+	// WallClock is how far the time that the host shows is ahead of ours; 0 while that is not known.
+	WallClock() time.Duration
 	// Environ is the environment that a node inherits, in the form of [os.Environ].
 	Environ() []string
 

@@ -27,6 +27,9 @@ func (Local) Address() string { return "127.0.0.1" }
 // Clock is 0: all processes of a machine share one monotonic clock.
 func (Local) Clock() time.Duration { return 0 }
 
+// WallClock is 0, too.
+func (Local) WallClock() time.Duration { return 0 }
+
 // Environ is this program's environment.
 func (Local) Environ() []string { return os.Environ() }
 

@@ -787,7 +787,7 @@ type HostInfo struct {
 	Host   string  `json:"host"`             // its name, as ranks have it
 	State  string  `json:"state"`            // "reachable", "unreachable" or "lost"
 	Reason string  `json:"reason,omitempty"` // with lost: why
-	Clock  float64 `json:"clock"`            // how many seconds its monotonic clock is ahead of ours
+	Clock  float64 `json:"clock"`            // how many seconds the time that it shows is ahead of ours
 }
 
 // RankInfo describes a rank.

@@ -205,19 +205,39 @@ describe('rows of processes', () => {
       ],
     });
     const all = processes(far, () => ({ host: 2e9, gpu: null }), 0);
-    expect(all.at(-1) && processText(all.at(-1) as Process)).toBe('dead: died: host gpu2 lost: no answer for 60 s');
+    expect(all.at(-1) && processText(all.at(-1) as Process)).toBe('dead: host gpu2 lost: no answer for 60 s');
     expect(hosts(far, all)).toEqual([
-      { name: 'gpu1', text: '1 rank · 2.0 GB', tooltip: 'gpu1: reachable, clock +0.3 s', icon: 'vm', ranks: [0] },
+      {
+        name: 'gpu1',
+        text: '1 rank · 1 GPU · 2.0 GB',
+        tooltip: 'reachable\n1 rank\n1 GPU\n2.0 GB\nclock 0.3 s ahead',
+        icon: 'vm',
+        ranks: [0],
+      },
       {
         name: 'gpu2',
-        text: '1 rank · lost · 2.0 GB',
-        tooltip: 'gpu2: host gpu2 lost: no answer for 60 s, clock −3.0 s',
+        text: 'lost · 1 rank · 1 GPU · 2.0 GB · clock 3.0 s behind',
+        tooltip: 'host gpu2 lost: no answer for 60 s\n1 rank\n1 GPU\n2.0 GB\nclock 3.0 s behind',
         icon: 'vm',
         color: 'errorForeground',
         ranks: [1],
       },
     ]);
     expect(hosts(workspace({ ranks: [rank(0)] }), all)).toEqual([]);
+  });
+
+  it('are not shown as ready while their host does not answer', () => {
+    const silent = workspace({
+      ranks: [rank(0, { host: 'gpu1' }), rank(1, { host: 'gpu2' })],
+      hosts: [
+        { host: 'gpu1', state: 'reachable', clock: 0 },
+        { host: 'gpu2', state: 'unreachable', clock: 0 },
+      ],
+    });
+    expect(processes(silent, () => undefined, 0).map((process) => processIcon(process).icon)).toEqual([
+      'circle-filled',
+      'question',
+    ]);
   });
 
   it('are offered by their hosts, too, where there are several', () => {
@@ -325,9 +345,17 @@ describe('ranks that wait', () => {
   it('are asked about again when they do', async () => {
     vi.useFakeTimers();
     const ask = vi.fn(() => Promise.resolve({ workspaces: [] }));
-    new Pools(ask).apply(hang);
+    const pools = new Pools(ask);
+    pools.apply(hang);
     await vi.advanceTimersByTimeAsync(1000);
     expect(ask).toHaveBeenCalledOnce();
+    // So are hosts, of which only a sentence tells.
+    pools.apply({ event: 'log', level: 'warning', text: 'gpu2 does not answer' });
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(ask).toHaveBeenCalledTimes(2);
+    pools.apply({ event: 'log', run: 'a-1', level: 'info', text: 'of a run' });
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(ask).toHaveBeenCalledTimes(2);
     vi.useRealTimers();
   });
 });

@@ -77,6 +77,7 @@ describe('processes that are busy', () => {
   it('are read as the server names them', () => {
     expect([...busyProcesses('local and ranks 0,2-3')]).toEqual([-1, 0, 2, 3]);
     expect([...busyProcesses('rank 2')]).toEqual([2]);
+    expect([...busyProcesses('ranks 2-3 (gpu1)')]).toEqual([2, 3]);
     expect([...busyProcesses('')]).toEqual([]);
   });
 

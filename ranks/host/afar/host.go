@@ -26,6 +26,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"dipls/internal/trace"
 	"dipls/ranks/host"
 	"dipls/ranks/host/join"
 	"dipls/ranks/host/mux"
@@ -61,6 +62,8 @@ type Facts struct {
 	Dir       wire.Path   `json:"dir"`     // the working directory
 	Environ   []wire.Path `json:"environ"` // what processes inherit, as NAME=VALUE
 	Addresses []Address   `json:"addresses"`
+	Time      int64       `json:"time"`  // that its wall clock has shown, in nanoseconds since 1970
+	Clock     int64       `json:"clock"` // that its monotonic clock has shown at the same moment
 }
 
 // Address is an address of a host by which others may reach it.
@@ -178,6 +181,18 @@ func (h *Host) Address() string {
 func (h *Host) Clock() time.Duration {
 	ahead, _, _ := h.conn.Clock()
 	return ahead
+}
+
+// WallClock is how far the time that the host has told when it joined was ahead of ours at that moment.
+func (h *Host) WallClock() time.Duration {
+	ahead, _, ok := h.conn.Clock()
+	now, err := trace.Clock()
+	if !ok || err != nil {
+		return 0
+	}
+	// The clocks that never jump are compared with every heartbeat. They tell how long ago that moment is.
+	since := time.Duration(int64(now) - (h.facts.Clock - int64(ahead)))
+	return time.Unix(0, h.facts.Time).Sub(time.Now().Add(-since))
 }
 
 // Environ is the environment of the agent, without what a launcher has set for a task of its own.

@@ -497,7 +497,7 @@ export interface HostInfo {
   state: string;
   /** with lost: why */
   reason?: string;
-  /** how many seconds its monotonic clock is ahead of ours */
+  /** how many seconds the time that it shows is ahead of ours */
   clock: number;
 }
 
@@ -1017,14 +1017,15 @@ export interface Settings {
    * the folder or above it, `python3`.
    */
   python?: string;
-  /** Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs. */
+  /** Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs. */
   ranks?: number;
   /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
   gpus?: string;
   /**
    * Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there);
-   * `slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or
-   * `exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.
+   * `slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`;
+   * `exec[gpu1,gpu2] COMMAND`, any launcher; or `join[4]`, hosts that join by `dipls join`. If it is empty, this
+   * machine.
    */
   hosts?: string;
   /**
@@ -1032,14 +1033,17 @@ export interface Settings {
    * without GPUs.
    */
   ranksPerHost?: number;
-  /** For how many seconds a host may be silent before its ranks count as dead. */
+  /**
+   * For how many seconds a host of `dip.hosts` may be silent before its ranks count as dead. Its cells go on
+   * meanwhile.
+   */
   hostsLease?: number;
   /**
-   * The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If
-   * it is empty, any port. `none`: the session opens no port, and ssh carries the connections.
+   * The ports at which hosts of `dip.hosts` dial the session, and each other while a variable is pushed, such as
+   * `7000-7010`. If it is empty, any port. `none`: the session opens no port, and ssh carries the connections.
    */
   hostsPorts?: string;
-  /** Lines of a shell that run on each host before Python starts, such as `module load cuda`. */
+  /** Lines of bash that run on each host of `dip.hosts` before Python starts, such as `module load cuda`. */
   hostsPrologue?: string[];
   /**
    * Bring the project's Python files to the hosts of `dip.hosts` before each run that changed them: those that git
@@ -1127,7 +1131,7 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.ranks',
     type: 'integer',
     default: 0,
-    doc: 'Number of ranks of a pool. 0: one for each GPU, or 2 on a machine without GPUs.',
+    doc: 'Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs.',
   },
   {
     key: 'dip.gpus',
@@ -1143,8 +1147,9 @@ export const settings: readonly SettingRow[] = [
     default: '',
     doc:
       'Hosts that the ranks of a pool run on: names for ssh, such as `gpu1,user@gpu2:4` (`:4`: four ranks there); ' +
-      '`slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; or ' +
-      '`exec[gpu1,gpu2] COMMAND`. If it is empty, this machine.',
+      '`slurm`, in an allocation or with flags for one of its own, such as `slurm -N 4 --gpus-per-node=8`; ' +
+      '`exec[gpu1,gpu2] COMMAND`, any launcher; or `join[4]`, hosts that join by `dipls join`. If it is empty, this ' +
+      'machine.',
   },
   {
     key: 'dip.ranksPerHost',
@@ -1158,21 +1163,23 @@ export const settings: readonly SettingRow[] = [
     key: 'dip.hostsLease',
     type: 'number',
     default: 60,
-    doc: 'For how many seconds a host may be silent before its ranks count as dead.',
+    doc:
+      'For how many seconds a host of `dip.hosts` may be silent before its ranks count as dead. Its cells go on ' +
+      'meanwhile.',
   },
   {
     key: 'dip.hostsPorts',
     type: 'string',
     default: '',
     doc:
-      'The ports at which hosts dial the session, and each other while a variable is pushed, such as `7000-7010`. If ' +
-      'it is empty, any port. `none`: the session opens no port, and ssh carries the connections.',
+      'The ports at which hosts of `dip.hosts` dial the session, and each other while a variable is pushed, such as ' +
+      '`7000-7010`. If it is empty, any port. `none`: the session opens no port, and ssh carries the connections.',
   },
   {
     key: 'dip.hostsPrologue',
     type: 'array',
     default: [],
-    doc: 'Lines of a shell that run on each host before Python starts, such as `module load cuda`.',
+    doc: 'Lines of bash that run on each host of `dip.hosts` before Python starts, such as `module load cuda`.',
   },
   {
     key: 'dip.hostsSync',

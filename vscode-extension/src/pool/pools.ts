@@ -28,9 +28,12 @@ export type Ask = (memory: boolean) => Promise<StatusReply>;
 /** How long events are collected before the server is asked, in milliseconds. */
 const gather = 100;
 
-/** Whether an event may have changed what `dip.status` answers. */
-function matters(event: DipEvent): boolean {
-  return ['run_queued', 'run_started', 'rank_state', 'pool_state', 'run_finished', 'hang'].includes(event.event);
+/** Whether an event may have changed what `dip.status` answers. A sentence of the session may be about one of its hosts. */
+function matters({ event, run }: DipEvent): boolean {
+  return (
+    ['run_queued', 'run_started', 'rank_state', 'pool_state', 'run_finished', 'hang'].includes(event) ||
+    (event === 'log' && run === undefined)
+  );
 }
 
 export class Pools {

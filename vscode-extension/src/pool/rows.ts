@@ -23,6 +23,8 @@ export interface Process {
   hang?: Standing;
   /** Why it is dead. */
   reason?: string;
+  /** Its host does not answer: what is known of it may be old. */
+  unreachable?: true;
 }
 
 export type Mood = 'idle' | 'starting' | 'running' | 'hung' | 'dead' | 'detached' | 'gone';
@@ -76,9 +78,12 @@ export function processes(
     return [];
   }
   const { local, ranks, reason } = workspace.pool;
+  const byName = new Map((workspace.pool.hosts ?? []).map((host) => [host.host, host]));
   return [...(local ? [{ ...local, rank: LOCAL, device: '' }] : []), ...ranks].map(
     ({ rank, host, pid, device, state, run }) => {
       const known = memory({ host, pid });
+      const on = rank === LOCAL ? undefined : byName.get(host);
+      const why = on?.reason ?? (reason.startsWith(`${whose([rank])} `) ? reason : undefined);
       const hang = state === 'dead' || state === 'stopped' ? undefined : standing(hangs, rank);
       return {
         rank,
@@ -89,7 +94,8 @@ export function processes(
         ...(known && { memory: known }),
         ...(run && { work: { ...run, seconds: run.seconds + age } }),
         ...(hang && { hang }),
-        ...(state === 'dead' && reason.startsWith(`${whose([rank])} `) && { reason }),
+        ...(state === 'dead' && why !== undefined && { reason: why }),
+        ...(on?.state === 'unreachable' && { unreachable: true }),
       };
     },
   );
@@ -98,7 +104,7 @@ export function processes(
 /** A host of a pool, as one row above those of its ranks. */
 export interface Host {
   name: string;
-  /** `8 ranks · unreachable`, what is worth knowing. */
+  /** `unreachable · 8 ranks · 8 GPUs`, what is worth knowing. */
   text: string;
   tooltip: string;
   icon: string;
@@ -113,13 +119,20 @@ export function hosts(workspace: WorkspaceStatus | undefined, all: readonly Proc
     const there = all.filter((process) => process.rank !== LOCAL && process.host === host);
     const memory = sum(there.map((process) => process.memory?.host));
     const gpu = sum(there.map((process) => process.memory?.gpu));
-    const known = { host: memory, gpu };
+    const gpus = new Set(there.map(({ device }) => device).filter((device) => device.startsWith('cuda:'))).size;
+    const apart = `clock ${duration(Math.abs(clock))} ${clock < 0 ? 'behind' : 'ahead'}`;
+    const facts = [
+      count(there.length, 'rank'),
+      ...(gpus > 0 ? [count(gpus, 'GPU')] : []),
+      ...memoryText({ host: memory, gpu }),
+      ...(Math.abs(clock) > clockTolerance ? [apart] : []),
+    ];
     return {
       name: host,
-      text: [count(there.length, 'rank'), ...(state === 'reachable' ? [] : [state]), ...memoryText(known)].join(' · '),
-      tooltip: `${host}: ${reason ?? state}, clock ${clock < 0 ? '−' : '+'}${duration(Math.abs(clock))}`,
+      text: [...(state === 'reachable' ? [] : [state]), ...facts].join(' · '),
+      tooltip: [reason ?? state, ...facts, ...(facts.includes(apart) ? [] : [apart])].join('\n'),
       ranks: there.map(({ rank }) => rank),
-      ...hostIcon(state),
+      ...hostIcon(state, Math.abs(clock) > clockTolerance),
     };
   });
 }
@@ -129,10 +142,13 @@ function sum(values: readonly (number | null | undefined)[]): number | null {
   return known.length > 0 ? known.reduce((total, value) => total + value, 0) : null;
 }
 
-function hostIcon(state: string): { icon: string; color?: string } {
+/** How far the clock of a host may be off, in seconds. More confuses people who compare logs, and file systems that compare times. */
+const clockTolerance = 1;
+
+function hostIcon(state: string, isOff: boolean): { icon: string; color?: string } {
   switch (state) {
     case 'reachable':
-      return { icon: 'vm' };
+      return isOff ? { icon: 'vm', color: 'list.warningForeground' } : { icon: 'vm' };
     case 'lost':
       return { icon: 'vm', color: 'errorForeground' };
     default:
@@ -347,9 +363,15 @@ export function processDetails(process: Process): Detail[] {
 }
 
 /** The icon of a row: a codicon, with the theme's colour for that meaning. */
-export function processIcon({ state, hang }: Pick<Process, 'state' | 'hang'>): { icon: string; color?: string } {
+export function processIcon({ state, hang, unreachable }: Pick<Process, 'state' | 'hang' | 'unreachable'>): {
+  icon: string;
+  color?: string;
+} {
   if (hang?.alarm) {
     return { icon: 'warning', color: 'list.warningForeground' };
+  }
+  if (unreachable) {
+    return { icon: 'question', color: 'list.warningForeground' };
   }
   switch (state) {
     case 'busy':

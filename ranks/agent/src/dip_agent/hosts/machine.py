@@ -62,6 +62,8 @@ def _facts(params: dict[str, Any]) -> dict[str, Any]:
         "page_size": os.sysconf("SC_PAGE_SIZE"),
         "environ": environment.of_ranks(),
         "addresses": [{"interface": name, "ip": ip} for name, ip in addresses()],
+        "time": time.time_ns(),
+        "clock": time.monotonic_ns(),
     }
 
 
