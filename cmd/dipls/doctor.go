@@ -36,7 +36,8 @@ end. What needs GPUs (CUDA after a fork, NCCL, memory) is tried where there are 
 
 --hosts looks at other hosts in place of this machine's GPUs and pool. It starts an agent on each as a pool would, asks it, and ends it: how it is reached, its
 Python and packages, GPUs, clock, addresses, the interface by which ranks meet, whether the working directory and the home directory are shared. What
-differs is told, with what to do about it. A host that does not come is told with the words of what should have started it.
+differs is told, with what to do about it. A host that does not come is told with the words of what should have started it. With --pool, it then tries a pool on
+them, as above.
 
 --report FILE puts what a bug report needs into a zip file: all that is said here, versions, a log, and the events of the
 last runs, without what they printed, their code or any variable (--with-output adds output and code).`
@@ -57,9 +58,6 @@ func newDoctor() *cobra.Command {
 			}
 			if err := hosts.check(cmd.Flags()); err != nil {
 				return err
-			}
-			if pool && hosts.hosts != "" {
-				return usagef("--pool tries this machine: leave out --hosts")
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM) // nothing may stay behind, on any host
 			defer stop()
@@ -192,7 +190,7 @@ func (d *doctor) examine(ctx context.Context, pythonFlag string) {
 	d.limits()
 	switch {
 	case usable && d.pool:
-		d.tryPool(ctx, python, d.report.packages["torch"])
+		d.tryPool(ctx, python, session.Choice{Ranks: trialRanks})
 	case usable:
 		d.tryOut(ctx, python)
 	default:
@@ -317,7 +315,7 @@ func (d *doctor) limits() {
 }
 
 // doctorSession is a session in the current directory whose pools have so many ranks, and who starts things in it. The options say what else counts.
-func (d *doctor) doctorSession(python string, ranks int, o session.Options) (session.API, session.Caller, error) {
+func (d *doctor) doctorSession(python string, pool session.Choice, o session.Options) (session.API, session.Caller, error) {
 	log, err := newLogger("debug", &d.report.log)
 	if err != nil {
 		return nil, session.Caller{}, err
@@ -326,7 +324,7 @@ func (d *doctor) doctorSession(python string, ranks int, o session.Options) (ses
 	if err != nil {
 		return nil, session.Caller{}, err
 	}
-	by := session.Caller{Prefix: session.PrefixFlags, Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: session.Choice{Ranks: ranks}}}
+	by := session.Caller{Prefix: session.PrefixFlags, Settings: session.Settings{Python: python, Trust: session.TrustYes, Pool: pool}}
 	o.Dir, o.Log = here, log
 	return session.New(o), by, nil
 }
@@ -335,7 +333,7 @@ func (d *doctor) doctorSession(python string, ranks int, o session.Options) (ses
 func (d *doctor) tryOut(ctx context.Context, python string) {
 	const remedy = "run with --log-level debug: dipls run FILE --log-level debug"
 	begin := time.Now()
-	s, by, err := d.doctorSession(python, 2, session.Options{Host: session.WithoutGPUs()})
+	s, by, err := d.doctorSession(python, session.Choice{Ranks: 2}, session.Options{Host: session.WithoutGPUs()})
 	if err != nil {
 		d.fail("log", err, "")
 		return

@@ -91,6 +91,12 @@ func (d *doctor) examineHosts(ctx context.Context, pythonFlag string, f hostsFla
 	if len(came) > 1 {
 		d.compareHosts(s, came)
 	}
+	switch {
+	case d.pool && d.failed:
+		d.warn("pool", "skipped: it needs all hosts", "")
+	case d.pool:
+		d.tryPool(ctx, python, session.Choice{Hosts: f.hosts, HostTerms: f.hostTerms})
+	}
 }
 
 // host reports what was found on one.

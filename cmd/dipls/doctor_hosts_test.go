@@ -46,7 +46,7 @@ func (f doctorFindings) checked(t *testing.T, name string) check {
 func TestDoctorHosts(t *testing.T) {
 	testhosts.On(t, 2, false, func(outer *testhosts.Hosts) {
 		h := newOnHosts(t, outer)
-		found, code, _ := h.doctor(h.Home(), "--hosts", "h1,h2", "--hosts-ports", "7000-7010")
+		found, code, _ := h.doctor(h.Home(), "--pool", "--hosts", "h1,h2", "--hosts-ports", "7000-7010")
 		if code != 0 || !found.OK || len(found.Hosts) != 2 {
 			t.Fatalf("exit code %d: %+v", code, found)
 		}
@@ -81,6 +81,14 @@ func TestDoctorHosts(t *testing.T) {
 		}
 		if at := found.checked(t, "hosts"); !strings.Contains(at.Found, "listens meanwhile at 10.77.0.10:70") {
 			t.Errorf("%+v", at)
+		}
+		if at := found.checked(t, "pool"); at.Status != "ok" || !strings.Contains(at.Found, "4 ranks on the CPU of 2 hosts over gloo") {
+			t.Errorf("%+v", at)
+		}
+		for _, tried := range []string{"all_reduce", "hang", "freeing", "training", "end"} {
+			if at := found.checked(t, tried); at.Status != "ok" {
+				t.Errorf("%+v", at)
+			}
 		}
 		h.wantNothing("h1", "h2")
 

@@ -75,7 +75,7 @@ type trial struct {
 	found   session.Subscription
 	size    int
 	backend string      // "": none
-	pids    []int       // by rank
+	pids    []int       // by rank; none: they are on other hosts
 	gpus    bool        // ranks have GPUs
 	torch   string      // its version
 	hung    *event.Hang // of a cell that still runs
@@ -83,13 +83,13 @@ type trial struct {
 }
 
 // tryPool makes a pool and tries what a person meets in a day: collectives, a hang and its end, GPU memory that is given back.
-func (d *doctor) tryPool(ctx context.Context, python, torch string) {
-	s, by, err := d.doctorSession(python, trialRanks, session.Options{})
+func (d *doctor) tryPool(ctx context.Context, python string, pool session.Choice) {
+	s, by, err := d.doctorSession(python, pool, session.Options{})
 	if err != nil {
 		d.fail("log", err, "")
 		return
 	}
-	t := &trial{d: d, torch: torch, session: s, by: by}
+	t := &trial{d: d, torch: d.report.packages["torch"], session: s, by: by}
 	if t.found, err = s.Subscribe(ctx, session.SubscribeRequest{Kinds: []event.Kind{event.KindHang}}); err != nil {
 		d.fail("pool", err, "")
 		return
@@ -149,15 +149,20 @@ func (t *trial) start(ctx context.Context) (string, error) {
 	t.size, t.backend = info.Size, info.Backend
 	gpus := map[string]bool{} // by device: ranks may share one
 	for _, r := range info.Ranks {
-		t.pids = append(t.pids, r.PID)
+		if len(info.Hosts) == 0 {
+			t.pids = append(t.pids, r.PID)
+		}
 		if r.Device != "cpu" {
-			gpus[r.Device] = true
+			gpus[r.Host+r.Device] = true
 		}
 	}
 	t.gpus = len(gpus) > 0
 	found := fmt.Sprintf("%s on the CPU", plural(t.size, "rank"))
 	if t.gpus {
 		found = fmt.Sprintf("%s on %s", plural(t.size, "rank"), plural(len(gpus), "GPU"))
+	}
+	if len(info.Hosts) > 0 {
+		found += " of " + plural(len(info.Hosts), "host")
 	}
 	if t.backend != "" {
 		found += " over " + t.backend
@@ -285,6 +290,9 @@ func (t *trial) memory(ctx context.Context) (string, error) {
 		return "", err
 	}
 	found := fmt.Sprintf("%d MiB were back after the cell that deleted them, says torch", trialMemory>>20)
+	if len(t.pids) == 0 {
+		return found, nil
+	}
 	for rank, pid := range t.pids {
 		was, known := before[pid]
 		if !known {

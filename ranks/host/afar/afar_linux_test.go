@@ -166,6 +166,9 @@ func TestPrograms(t *testing.T) {
 	if diff := cmp.Diff(host.Printed{Out: []byte("a b c"), Err: []byte("oh \xff"), Status: "exit status 9"}, printed); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+	if printed, err := h.Run(ctx, []string{"nvidia-smi"}); err != nil || len(printed.Out) > 0 {
+		t.Errorf("without arguments: %+v, %v", printed, err)
+	}
 	if _, err := h.Run(ctx, []string{"/no/such/program", "nor-this-one"}); !errors.Is(err, host.ErrNoProgram) {
 		t.Errorf("no program: %v", err)
 	}

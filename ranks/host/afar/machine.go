@@ -36,7 +36,7 @@ func (m machine) Run(ctx context.Context, programs []string, args ...string) (ho
 		Programs []string `json:"programs"`
 		Args     []string `json:"args"`
 		Seconds  float64  `json:"seconds"`
-	}{programs, args, secondsLeft(ctx).Seconds()}
+	}{programs, append([]string{}, args...), secondsLeft(ctx).Seconds()} // null is no list
 	var answer struct {
 		Missing bool      `json:"missing"`
 		Late    bool      `json:"late"`
