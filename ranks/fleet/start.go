@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -181,7 +180,6 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	defer start.Close()
 	tokens := start.Tokens()
 	trouble := make(chan launch.Event, len(wanted)+1)
-	var spoken atomic.Bool // the launcher says itself what it waits for
 	joins, err := f.allocation.Start(launch.Bootstrap{
 		Python: f.o.Python, Prologue: lines(f.o.Prologue), Addresses: f.gate.Addresses(), Certificate: f.gate.Certificate(), Agent: f.agent, Socket: f.socket,
 		Token: func(host int) string {
@@ -199,8 +197,6 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 			}
 		case launch.Ended:
 			f.agentEnded(number, e)
-		case launch.Waits:
-			spoken.Store(true)
 		}
 		f.told(e)
 	})
@@ -212,7 +208,11 @@ func (f *cluster) bringIn(ctx context.Context, wanted []*member) (err error) {
 	f.mu.Unlock()
 	told := ""
 	return f.gather(ctx, wanted, start, joins, trouble, func(waiting []*member) {
-		if text := f.missing(waiting, len(wanted)); text != told && !spoken.Load() {
+		if reminder, ok := joins.(launch.Reminder); ok {
+			reminder.Remind()
+			return
+		}
+		if text := f.missing(waiting, len(wanted)); text != told {
 			told = text
 			f.o.Waits(text)
 		}

@@ -47,7 +47,7 @@ func (i *invitation) Start(b Bootstrap, hosts []int, tell func(Event)) (Joins, e
 	if err != nil {
 		return nil, err
 	}
-	v := &invited{file: file, left: len(hosts), joined: make(map[int]bool), tell: func(left int) {
+	v := &invited{file: file, left: len(hosts), told: len(hosts), joined: make(map[int]bool), tell: func(left int) {
 		who := "one host"
 		if left > 1 {
 			who = fmt.Sprintf("%d hosts", left)
@@ -65,6 +65,7 @@ type invited struct {
 	tell   func(left int)
 	mu     sync.Mutex
 	left   int
+	told   int // how many were left when that was told
 	joined map[int]bool
 }
 
@@ -75,9 +76,17 @@ func (i *invited) Joined(host int) {
 		i.joined[host] = true
 		if i.left--; i.left == 0 {
 			i.file.remove()
-		} else {
-			i.tell(i.left)
 		}
+	}
+}
+
+// Remind implements [Reminder].
+func (i *invited) Remind() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.left > 0 && i.left < i.told {
+		i.told = i.left
+		i.tell(i.left)
 	}
 }
 

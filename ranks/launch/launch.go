@@ -55,6 +55,9 @@ type Joins interface {
 	End(ctx context.Context)
 }
 
+// Reminder is what [Joins] are that ask a person to do something. Remind tells what that is now, if it is less than before.
+type Reminder interface{ Remind() }
+
 // Kind is what an [Event] tells.
 type Kind uint8
 
