@@ -223,6 +223,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 			end = &partEnd{groups: reply.Groups, failure: o.failure}
 		}
 		pt.proc.ended.Store(end)
+		pt.proc.answered.Store(pt.started.Add(o.elapsed).UnixNano())
 	}
 	o.status = ev.Status
 	pt.proc.running.Add(-1)

@@ -15,6 +15,10 @@ import (
 // watchEvery is how often processes are checked for standing still, while there are runs.
 const watchEvery = 5 * time.Second
 
+// recently is how long a process that has ended its part of a run counts as one that does not stand still. While short cells run one after the other,
+// thousands of ranks would otherwise be asked again and again.
+const recently = time.Second
+
 // watch looks for processes that stand still. A process that is stopped, or whose global lock is held by native code, cannot say so itself,
 // and a user who waits for it could only guess.
 type watch struct {
@@ -63,6 +67,9 @@ func (e *Executor) lookAt(procs []*process) {
 		still = map[*process]string{}
 	)
 	for _, p := range procs {
+		if age := time.Since(time.Unix(0, p.answered.Load())); 0 <= age && age < recently {
+			continue
+		}
 		work.Go(func() {
 			var text string
 			contain.Do(func() { text = p.p.Standstill(e.watch.ctx) }) // a panic means that nothing is known

@@ -92,6 +92,32 @@ func TestStandstillIsLookedForOnceAtATime(t *testing.T) {
 	})
 }
 
+// Ranks on which short cells run one after the other are not asked.
+func TestStandstillOfBusyRanks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		var looks atomic.Int32
+		pool.ranks[0].looking = func() { looks.Add(1) }
+		waits := mustStart(t, e, Request{})
+		for range 30 {
+			id := mustStart(t, e, Request{Target: cells.Target{Where: cells.Remote}})
+			time.Sleep(recently / 2)
+			pool.ranks[0].next().ok()
+			mustWait(t, e, id)
+		}
+		if n := looks.Load(); n != 0 {
+			t.Errorf("%d looks while cells ran", n)
+		}
+		time.Sleep(2 * watchEvery)
+		if looks.Load() == 0 {
+			t.Error("no look after that")
+		}
+		pool.local.next().ok()
+		mustWait(t, e, waits)
+	})
+}
+
 // Without runs nobody looks.
 func TestStandstillWithoutRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
