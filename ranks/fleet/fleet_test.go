@@ -175,7 +175,7 @@ func TestFleetFails(t *testing.T) {
 		{"exec[a,b] sh -c 'test {host} = a && exec {command}; echo no such place >&2; exit 1'", "b: no such place", 0},
 		{"exec[a,b] sh -c 'test {host} = a && exec {command}; exec sleep 600'", "b: no agent has joined: it took longer than 3s", 3 * time.Second},
 		{"exec[a,b] sh -c 'echo it says why >&2; exit 1' {join}", "a, b: it says why", 0},
-		{"exec[x[1-12]] sh -c 'echo {host} is away >&2; exit 1' {join}", "neither have joined: ", 0},
+		{"exec[x[1-12]] sh -c 'echo {host} is away >&2; exit 1' {join}", "not joined either: ", 0},
 		{"a,,b", "a host is missing here", 0},
 		{"slurm", "those of slurm must dial the session", 0},
 	} {

@@ -330,7 +330,7 @@ func (f failures) err() error {
 		all = append(all, text)
 	}
 	if len(rest) > 0 {
-		all = append(all, "neither have joined: "+firstOf(rest))
+		all = append(all, "not joined either: "+firstOf(rest))
 	}
 	return errors.New(strings.Join(all, "\n"))
 }
