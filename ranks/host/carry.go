@@ -16,8 +16,8 @@ type SharedFile struct {
 	Size  int64  `json:"size"`
 }
 
-// carriedAtOnce is how much is read between two looks at whether anybody still wants it.
-const carriedAtOnce = 1 << 20
+// carriedAtOnce is how much is read at a time, between two looks at whether anybody still wants it.
+const carriedAtOnce = 256 << 10
 
 // Keep implements [Host]. The memory is this process's.
 func (Local) Keep(ctx context.Context, sizes []int64, r io.Reader) (files []SharedFile, free func(), err error) {
@@ -79,17 +79,23 @@ func fetch(ctx context.Context, file SharedFile, w io.Writer) error {
 
 // carry copies so many bytes, until nobody wants them any more.
 func carry(ctx context.Context, w io.Writer, r io.Reader, size int64) error {
+	buffer := make([]byte, min(size, carriedAtOnce))
 	for size > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := io.CopyN(w, r, min(size, carriedAtOnce))
-		if size -= n; err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
+		piece := buffer[:min(size, carriedAtOnce)]
+		_, err := io.ReadFull(r, piece)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err == nil {
+			_, err = w.Write(piece)
+		}
+		if err != nil {
 			return err
 		}
+		size -= int64(len(piece))
 	}
 	return nil
 }
