@@ -47,7 +47,7 @@ type selectionArgs struct {
 
 // howArgs say how cells run.
 type howArgs struct {
-	Target string `json:"target,omitempty" doc:"where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where the cell says"`
+	Target string `json:"target,omitempty" doc:"where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says"`
 	See    string `json:"see,omitempty" doc:"whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say"`
 }
 

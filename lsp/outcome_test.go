@@ -61,7 +61,8 @@ func TestNamesOnHosts(t *testing.T) {
 	if got, want := r.explained(), "ranks 0-1 (gpu1): A: why\nrank 2 (gpu2): B: why"; got != want {
 		t.Errorf("the hint says %q, want %q", got, want)
 	}
-	k := hangMark{run: r, ev: &event.Hang{Operation: "all_reduce", Missing: []event.Place{{Ranks: []int{2}}}}, place: event.Place{Ranks: []int{0, 1}, Why: "in all_reduce"}}
+	missing := []event.Place{{Ranks: []int{2}}}
+	k := hangMark{run: r, ev: &event.Hang{Operation: "all_reduce", Missing: missing}, place: event.Place{Ranks: []int{0, 1}, Why: "in all_reduce"}}
 	if got, want := k.message(), "ranks 0-1 (gpu1) wait here in all_reduce for rank 2 (gpu2)"; got != want {
 		t.Errorf("the mark says %q, want %q", got, want)
 	}

@@ -83,8 +83,7 @@ var settingsTable = []Setting{
 	{"hostsLease", "number", `60`, "For how many seconds a host of `dip.hosts` may be silent before its ranks count as dead. Its cells go on meanwhile.", nil,
 		seconds(func(s *Settings) *time.Duration { return &s.HostTerms.Lease })},
 	{"hostsPorts", "string", `""`, "The ports at which hosts of `dip.hosts` dial the session, and each other while a variable is pushed, such as `7000-7010`. " +
-		"If it is empty, any port. " +
-		"`none`: the session opens no port, and ssh carries the connections.", nil,
+		"If it is empty, any port. `none`: the session opens no port, and ssh carries the connections.", nil,
 		into(func(s *Settings) *string { return &s.HostTerms.Ports })},
 	{"hostsPrologue", "array of strings", `[]`, "Lines of bash that run on each host of `dip.hosts` before Python starts, such as `module load cuda`.", nil,
 		func(s *Settings, raw json.RawMessage) error {

@@ -19,7 +19,8 @@ type hostsFlags struct {
 func (f *hostsFlags) add(flags *pflag.FlagSet, what string) {
 	flags.StringVar(&f.hosts, "hosts", "", what+": names for ssh (gpu1,user@gpu2:4), slurm, or exec[gpu1,gpu2] COMMAND (default: this machine)")
 	flags.DurationVar(&f.hostTerms.Lease, "hosts-lease", time.Minute, "how long a host may be silent before its ranks count as dead")
-	flags.StringVar(&f.hostTerms.Ports, "hosts-ports", "", "where hosts dial us, and each other for a push, such as 7000-7010; none: ssh carries their connections (default: any port)")
+	flags.StringVar(&f.hostTerms.Ports, "hosts-ports", "",
+		"where hosts dial us, and each other for a push, such as 7000-7010; none: ssh carries their connections (default: any port)")
 	flags.StringArrayVar(&f.hostsPrologue, "hosts-prologue", nil,
 		`line of a shell for each host before Python starts, such as "module load cuda"; may be repeated`)
 }

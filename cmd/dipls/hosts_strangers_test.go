@@ -193,7 +193,8 @@ func TestStrangersGetNothing(t *testing.T) {
 			}
 			h.goOn("secret")
 		}
-		shown, code := h.attend(awaited("secret"), map[string]func(){"2 hosts to join": invite, "secret is classified": replay}, "--hosts", "join[2] "+h.Home(), "--app", "none")
+		shown, code := h.attend(awaited("secret"), map[string]func(){"2 hosts to join": invite, "secret is classified": replay},
+			"--hosts", "join[2] "+h.Home(), "--app", "none")
 		h.want(shown, code, 0, `^\[0-[13]\] secret is classified$`, `a join was refused.*10\.77\.0\.11.*the token is wrong`)
 		for _, join := range joins {
 			if err := join.Wait(); err != nil {

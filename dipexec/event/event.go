@@ -151,7 +151,7 @@ type RunStarted struct {
 	Line    int       `json:"line,omitempty"`    // 1-based line of the file on which the code starts
 	Title   string    `json:"title,omitempty"`   // title of the cell
 	Target  string    `json:"target"`            // "local", "remote", "everywhere" or "ranks:LIST"
-	See     string    `json:"see"`               // "all" or ranks: whose output a view shows. Of those that go by the pool, such as "host:gpu2", rank_state has seen
+	See     string    `json:"see"`               // "all" or ranks: whose output a view shows. For host:gpu2 see rank_state's seen
 	Quiet   bool      `json:"quiet,omitempty"`   // true: a view shows errors at once, everything else at the end
 	Autodip bool      `json:"autodip,omitempty"` // true: autodip decided where the run goes
 	Parent  string    `json:"parent,omitempty"`  // id of the run whose cell has asked for this one

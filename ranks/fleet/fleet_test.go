@@ -193,7 +193,8 @@ func TestFleetFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", c.hosts, err, c.want)
 		}
-		if once := slices.DeleteFunc(slices.Clone(said), func(text string) bool { return text != "1 of 2 hosts joined; not yet: b" }); c.timeout > 0 && len(once) != 1 {
+		once := slices.DeleteFunc(slices.Clone(said), func(text string) bool { return text != "1 of 2 hosts joined; not yet: b" })
+		if c.timeout > 0 && len(once) != 1 {
 			t.Errorf("%s: while it waits it says %q", c.hosts, said)
 		}
 	}

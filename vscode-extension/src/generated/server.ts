@@ -44,10 +44,7 @@ export interface RunStartedEvent {
   title?: string;
   /** "local", "remote", "everywhere" or "ranks:LIST" */
   target: string;
-  /**
-   * "all" or ranks: whose output a view shows. Of those that go by the pool, such as "host:gpu2", rank_state has
-   * seen
-   */
+  /** "all" or ranks: whose output a view shows. For host:gpu2 see rank_state's seen */
   see: string;
   /** true: a view shows errors at once, everything else at the end */
   quiet?: boolean;
@@ -320,10 +317,7 @@ export interface CellArgs {
   position?: Position;
   /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /**
-   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
-   * the cell says
-   */
+  /** where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says */
   target?: string;
   /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
@@ -339,10 +333,7 @@ export interface RunReply {
 export interface DocumentArgs {
   /** the document */
   uri: string;
-  /**
-   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
-   * the cell says
-   */
+  /** where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says */
   target?: string;
   /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
@@ -358,10 +349,7 @@ export interface SelectionArgs {
   uri: string;
   /** the selection; if it is empty, its line */
   range: Range;
-  /**
-   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
-   * the cell says
-   */
+  /** where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says */
   target?: string;
   /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
@@ -444,10 +432,7 @@ export interface PushAndRunArgs {
   position?: Position;
   /** the cell's id, as lenses and code actions have it: it stays when text moves, and wins over the number */
   id?: number;
-  /**
-   * where it runs: remote, local, everywhere or ranks:LIST, such as ranks:0-3 or ranks:host:gpu2; without it, where
-   * the cell says
-   */
+  /** where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says */
   target?: string;
   /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
   see?: string;
