@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"dipls/internal/ranklist"
-	"dipls/ranks/fleet"
 	"dipls/session"
 )
 
@@ -71,7 +70,7 @@ func TestSettings(t *testing.T) {
 // Settings of hosts count for the next pool as others do, as far as it is on hosts.
 func TestSettingsOfHostsCount(t *testing.T) {
 	settings := func(change func(*Settings)) session.Settings {
-		s := Settings{RanksPerHost: 2, HostTerms: fleet.Terms{Lease: time.Minute}}
+		s := Settings{RanksPerHost: 2, HostTerms: session.HostTerms{Lease: time.Minute}}
 		change(&s)
 		return s.ofSession("/work")
 	}

@@ -86,8 +86,8 @@ var mayImport = map[string][]string{
 		"dipls/cells", "dipls/ranks", "dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/session", "dipls/session/remote",
 	},
 	"dipls/bench/fanout": {
-		"dipls/cells", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/wire", "dipls/dipexec",
-		"dipls/dipexec/event", "dipls/dipexec/journal",
+		"dipls/cells", "dipls/ranks", "dipls/ranks/host", "dipls/ranks/host/join", "dipls/ranks/host/mux", "dipls/ranks/link", "dipls/ranks/wire",
+		"dipls/dipexec", "dipls/dipexec/event", "dipls/dipexec/journal",
 	},
 }
 
