@@ -26,6 +26,8 @@ func TestExec(t *testing.T) {
 			// mpirun gives its standard input to one task only; the others read the file.
 			{"exec[h1,h2:4] mpirun -np {count} --host {list} {join}", "", false, nil},
 			{"exec[h1,h2] mpirun --stdin all -np {count} --host {list} {join:/tmp}", "", false, []string{"export FROM_PROLOGUE=yes", "echo and it prints"}},
+			// A launcher that loses standard input altogether, as Open MPI 5 may: all read the file.
+			{`exec[h1,h2] sh -c 'exec mpirun -np {count} --host {list} "$@" </dev/null' sh {join}`, "", false, []string{"export FROM_PROLOGUE=yes"}},
 			{"exec[h1,h2] ssh {host} {command}", "", true, []string{"export FROM_PROLOGUE=yes"}},
 			{"exec[2] mpirun -np {count} --host h1,h2 {join:~/}", "", false, nil},
 			{"exec[h1,h2] mpirun --no-such-flag -np {count} {join}", "no-such-flag", false, nil},
