@@ -94,7 +94,7 @@ up() {
 	fi
 }
 own_net() { [ -e "/proc/$1/ns/net" ] && [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
-wait_for() { local what=$1; shift; for _ in $(seq 500); do "$@" && return; sleep 0.01; done; die "$what did not come up"; }
+wait_for() { local what=$1; shift; for _ in $(seq 4000); do "$@" && return; sleep 0.01; done; die "$what did not come up"; }
 
 ssh_files() {
 	local i
