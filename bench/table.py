@@ -9,6 +9,8 @@ REASONS = {
     "pull_64000000": "64 MB in huge pages, which a virtual machine that has given them back takes long to find again",
     "pull": "six messages one after the other, and the cell with its magic: 3 ms of a core, however small the variable",
     "copy": "the constant part of a push, and pages that the kernel has to find first where it has no huge ones",
+    "hosts_later": "four hosts share this machine's cores: for each pass, the agent of each takes 0.25 ms of a core",
+    "hosts_push": "hosts share this machine's cores: each takes 2.6 s of a core to take in and pass on a GB",
     "pass": "0.6 to 0.8 ms of a core per rank, four fifths of them the rank's own Python, IPython's run_cell first",
 }
 

@@ -56,9 +56,12 @@ def measure_hosts(p):
 
 
 def together(count, *command):
-    """How long it takes until so many processes have ended that start at once, in seconds."""
+    """How long it takes until so many processes have ended that start at once, in seconds.
+
+    Each has a session of its own, as on hosts: between sessions the system shares the cores.
+    """
     begin = time.perf_counter()
-    processes = [subprocess.Popen(command) for _ in range(count)]
+    processes = [subprocess.Popen(command, start_new_session=True) for _ in range(count)]
     codes = [process.wait() for process in processes]
     assert not any(codes), f"{command[0]} ended with exit codes {codes}"
     return time.perf_counter() - begin
