@@ -280,22 +280,29 @@ func (l *lookout) compare(before, now []moment) diagnose.Case {
 		}
 		return nil
 	})
-	known := l.r.e.known(l.procs)
+	known := make(map[Process]*process, len(l.procs))
+	for _, k := range l.r.e.known(l.procs) {
+		known[k.p] = k
+	}
+	parts := make(map[Process]*part, len(l.parts))
+	for _, pt := range l.parts {
+		parts[pt.proc.p] = pt
+	}
 	for i, p := range l.procs {
 		r := &c.Ranks[i]
-		at := slices.IndexFunc(known, func(k *process) bool { return k.p == p })
-		if at >= 0 && known[at].running.Load() > 0 {
+		k := known[p]
+		if k != nil && k.running.Load() > 0 {
 			r.Part.State = diagnose.GivenUp
 		}
-		if pt := slices.IndexFunc(l.parts, func(pt *part) bool { return pt.proc.p == p }); pt >= 0 {
-			r.Part = l.r.partNow(l.parts[pt], at >= 0 && known[at].running.Load() > 1)
+		if pt := parts[p]; pt != nil {
+			r.Part = l.r.partNow(pt, k != nil && k.running.Load() > 1)
 		}
 		if !isAlive(p) {
 			r.Now, r.Condition = nil, diagnose.Condition{State: diagnose.Dead, How: l.r.howDead(p)}
 		}
 		place := placeAt(l.places[r.Rank], now[i])
 		r.Looks, r.Idle, r.Stood = place.looks, place.idle, time.Since(place.since).Round(time.Second)
-		if at >= 0 && r.Condition.How != "" && l.r.e.saidStandstill(known[at]) {
+		if k != nil && r.Condition.How != "" && l.r.e.saidStandstill(k) {
 			r.Condition.How, _, _ = strings.Cut(r.Condition.How, ":")
 		}
 	}

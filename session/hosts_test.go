@@ -197,6 +197,9 @@ func TestPoolOnHosts(t *testing.T) {
 	if got := f.making(wire.MakeCommand{Ranks: 3, Restart: true}); !strings.HasPrefix(got, "pool of 3 ranks on the CPU of 1 host") || f.where() != "h2 h2 h2" {
 		t.Error(got, f.where())
 	}
+	if got := f.told(); strings.Count(got, "h1: no rank is left for this host") != 1 {
+		t.Errorf("told: %s", got)
+	}
 	if len(fleets.started) != 1 {
 		t.Errorf("%d fleets were started", len(fleets.started))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -408,6 +409,10 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ran
 		return nil, s.withHostsKept(ctx, err)
 	}
 	s.tell(started.Notices())
+	if spec.idle != nil {
+		s.o.Notice(strings.Join(spec.idle, ", ") + ": no rank is left for this host; say how many each is to have (NAME:N), or leave it out")
+		spec.idle = nil // once is enough
+	}
 	s.mu.Lock()
 	s.last, s.choose = &spec, p.choose
 	s.mu.Unlock()

@@ -20,6 +20,7 @@ type poolSpec struct {
 	ranks.PoolSpec            // with the ranks and GPUs of all hosts
 	on             allocation // zero: this machine
 	seats          []seat     // on each of its hosts, in the order of the ranks; nil on this machine
+	idle           []string   // its hosts that have no rank
 	sync           bool       // the hosts get the project's Python files before each run
 }
 
@@ -49,13 +50,15 @@ type seat struct {
 
 // sit makes a spec that has these seats, as far as they have ranks.
 func (spec poolSpec) sit(seats []seat) poolSpec {
-	spec.seats, spec.Ranks, spec.GPUs = []seat{}, 0, nil
+	spec.seats, spec.Ranks, spec.GPUs, spec.idle = []seat{}, 0, nil, nil
 	for _, s := range seats {
-		if s.ranks > 0 {
-			spec.seats = append(spec.seats, s)
-			spec.Ranks += s.ranks
-			spec.GPUs = append(spec.GPUs, s.gpus...)
+		if s.ranks == 0 {
+			spec.idle = append(spec.idle, s.host)
+			continue
 		}
+		spec.seats = append(spec.seats, s)
+		spec.Ranks += s.ranks
+		spec.GPUs = append(spec.GPUs, s.gpus...)
 	}
 	return spec
 }

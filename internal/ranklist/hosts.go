@@ -36,7 +36,7 @@ func parseOnHosts(item string) (on onHosts, is bool, err error) {
 	case "each":
 		n, err := strconv.Atoi(which)
 		if err != nil || !allDigits(strings.TrimPrefix(which, "-")) || n > Max || n < -Max {
-			return fail("names no rank", "write each:0 for the first rank of each host")
+			return fail("names no rank", "each takes one number: each:0 is the first rank of each host")
 		}
 		return onHosts{text: "each:" + strconv.Itoa(n), nth: n}, true, nil
 	}

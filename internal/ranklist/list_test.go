@@ -89,7 +89,7 @@ func TestParseRanks(t *testing.T) {
 		"1:2:3:4": `"1:2:3:4" is no slice; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
 		"::-1":    `"::-1" has a step below 1; write ranks like 0,2-4, -1 for the last, or a slice like ::2`,
 		"host:":   `"host:" names no host; write host:NAME`,
-		"each:x":  `"each:x" names no rank; write each:0 for the first rank of each host`,
+		"each:x":  `"each:x" names no rank; each takes one number: each:0 is the first rank of each host`,
 		"-1,,0":   `",0" has an empty entry; write numbers like 0,2-4`,
 		"[0":      `"[0" is not a number or range; write all, or numbers like 0,2-4`,
 	} {
