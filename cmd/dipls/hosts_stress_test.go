@@ -271,8 +271,11 @@ func (s *faulty) stop() {
 // quit ends the session, if it lives.
 func (s *faulty) quit() {
 	s.t.Helper()
-	if !s.lives { // what a killed one has left in the registry goes when somebody looks there
-		s.dipls("sessions").end()
+	if !s.lives { // what a killed one has left in the registry goes when somebody looks there after its end, which takes a moment
+		awaitNothing(func() []string {
+			s.dipls("sessions").end()
+			return slices.DeleteFunc(s.left("h0"), func(line string) bool { return !strings.Contains(line, "/sessions/") })
+		})
 		return
 	}
 	if shown, code := s.dipls("stop", "trial", "--yes").end(); code != 0 {
