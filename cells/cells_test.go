@@ -370,7 +370,7 @@ func TestProblems(t *testing.T) {
 		"%pxresult →-e←":              {NoEffect, "-e has no effect: output is shown in its own order, as it comes", "leave it out"},
 		"%%px --out →ar←":             {UnknownFlag, "a cell with %%px binds no variable of the local namespace", "write %pxresult --out NAME in a cell below"},
 		"%%dip --see →host:←":         {BadRanks, `"host:" names no host`, "write host:NAME"},
-		"%dipush -r →each:x← x":       {BadRanks, `"each:x" names no rank`, "write each:0 for the first rank of each host"},
+		"%dipush -r →each:x← x":       {BadRanks, `"each:x" names no rank`, "each takes one number: each:0 is the first rank of each host"},
 		"%%px -t →::0←":               {BadRanks, `"::0" has a step below 1`, "write ranks like 0,2-4, -1 for the last, or a slice like ::2"},
 		"%%px --group-outputs →type←": {NoEffect, "--group-outputs has no effect: output is shown in its own order, as it comes", "leave it out"},
 		"%pxresult →-x←":              {UnknownFlag, "%pxresult has no flag -x", "did you mean -o?"},

@@ -75,7 +75,8 @@ class Peer:
                     return self.inbox.pop(index)
             checked = len(self.inbox)
             if not self.poll() and time.monotonic() > deadline:
-                raise AssertionError(f"no {what}; got {[(m.type, m.content) for m in self.inbox]}")
+                got = [(m.type, m.content) for m in self.inbox]
+                raise AssertionError(f"no {what}; got {got}{self.busy_with()}")
 
     def reply(self, request: str, msg_type: str) -> dict[str, Any]:
         """Return the content of the reply to `request`."""
@@ -84,6 +85,10 @@ class Peer:
     def ask(self, msg_type: str, content: dict[str, Any] | None = None, reply: str = "") -> dict[str, Any]:
         """Send a request, return the content of its reply."""
         return self.reply(self.send(msg_type, content), reply or msg_type.replace("_request", "") + "_reply")
+
+    def busy_with(self) -> str:
+        """Say what the peer is busy with, for the error of a test that has waited in vain."""
+        return ""
 
     def text(self, name: str = "") -> str:
         """Return what was printed so far on one stream or on both."""
@@ -113,6 +118,15 @@ class Process(Peer):
 
     def run(self, code: str, path: str = "", line: int = 1, **options: Any) -> Result:
         return self.finish(self.start(code, path, line, **options))
+
+    def busy_with(self) -> str:
+        request = self.send("stack_request")
+        for _ in range(100):
+            self.poll()
+            for message in self.inbox:
+                if parent(message) == request:
+                    return f"; its stacks: {json.dumps(message.content, indent=1)}"
+        return "; it does not tell its stacks"
 
     def wait_output(self, text: str) -> None:
         deadline = time.monotonic() + TIMEOUT
