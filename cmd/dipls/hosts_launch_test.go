@@ -29,7 +29,7 @@ func TestRunByEachLauncher(t *testing.T) {
 			t.Fatal(err)
 		}
 		// An old torch on a new Python starts nothing unless it is told what to do with the output.
-		torchrun := h.python + " -m torch.distributed.run --nnodes 2 --nproc_per_node 1 --redirects 0:1 --tee 0:2 " +
+		torchrun := shellQuote(h.python) + " -m torch.distributed.run --nnodes 2 --nproc_per_node 1 --redirects 0:1 --tee 0:2 " +
 			"--rdzv_backend c10d --rdzv_endpoint h1:29400 --rdzv_id a --no_python "
 		for _, c := range []struct {
 			name, hosts string
@@ -40,7 +40,7 @@ func TestRunByEachLauncher(t *testing.T) {
 			{"the allocation that it runs in", "slurm", []string{"salloc", "-Q", "-N2"}, ""},
 			{"mpirun", "exec[h1,h2] mpirun -np {count} --host {list} {join}", nil, ""},
 			{"sbatch", "join[2] " + h.Home(), nil, binary + " join --env"},
-			{"sbatch of the session's", "exec[2] " + batch + " -N2 -t 10 -o /dev/null -- " + binary + " join --env", nil, ""},
+			{"sbatch of the session's", "exec[2] " + shellQuote(batch) + " -N2 -t 10 -o /dev/null -- " + binary + " join --env", nil, ""},
 			{"torchrun", "join[2] " + h.Home(), nil, torchrun + binary + " join --env"},
 		} {
 			t.Log(c.name)

@@ -177,7 +177,8 @@ func TestStrangersGetNothing(t *testing.T) {
 			}
 			try()
 			for _, host := range []string{"h1", "h2"} {
-				join := exec.Command("ssh", host, "DIPLS_STARTUP="+files[0]+" exec "+binary+" join --env --python "+h.python)
+				join := exec.Command("ssh", host, "DIPLS_STARTUP="+files[0]+" exec "+binary+" join --env --python "+shellQuote(h.python))
+				join.Stderr = os.Stderr
 				if err := join.Start(); err != nil {
 					t.Fatal(err)
 				}
@@ -186,7 +187,7 @@ func TestStrangersGetNothing(t *testing.T) {
 		}
 		replay := func() {
 			try()
-			cmd := exec.Command("ssh", "h2", "exec "+binary+" join "+startup.Addresses[0]+" --python "+h.python)
+			cmd := exec.Command("ssh", "h2", "exec "+binary+" join "+startup.Addresses[0]+" --python "+shellQuote(h.python))
 			cmd.Stdin = strings.NewReader(string(line))
 			if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no longer valid") {
 				t.Errorf("a token that was used: %v\n%s", err, out)

@@ -141,7 +141,7 @@ host_up() {
 		bash "$self" init "$h" </dev/null >"$dir/$h/log" 2>&1 &
 	disown
 	wait_for "$h" child_of $! "$dir/$h/pid"
-	pid=$(alive "$dir/$h/pid")
+	pid=$(alive "$dir/$h/pid") || die "$h has ended: $(tail -n1 "$dir/$h/log")"
 	# The same MAC for the same host, so that peers need not ask anew when it comes back.
 	nsenter -t "$switch" -n ip link del "$h" 2>/dev/null || true
 	nsenter -t "$switch" -n ip link add "$h" type veth peer name eth0 address "02:00:00:00:00:$(printf %02x $((10 + i)))" netns "$pid"
@@ -165,10 +165,10 @@ init() {
 	IFS=: read -ra private <<<"$HOSTS_PRIVATE"
 	IFS=: read -ra shared <<<"$HOSTS_SHARE"
 	mount -t proc proc /proc
-	# /sys shows the network that mounts it; the cgroups stay what they are.
-	mkdir -p /mnt/.hosts-sys
-	mount -t sysfs sysfs /mnt/.hosts-sys && mount --rbind /sys/fs/cgroup /mnt/.hosts-sys/fs/cgroup && mount --move /mnt/.hosts-sys /sys
-	rmdir /mnt/.hosts-sys 2>/dev/null || true
+	# /sys shows the network that mounts it; the cgroups stay what they are. It is mounted in a folder of this host's: others come up at the same time.
+	local sys=$dir/$h/sys
+	mkdir -p "$sys"
+	mount -t sysfs sysfs "$sys" && mount --rbind /sys/fs/cgroup "$sys/fs/cgroup" && mount --move "$sys" /sys
 	mount --bind "$dir/home" /home
 	# An /etc of its own: files mounted over single ones would come off when a package's installation replaces those.
 	rm -rf "${dir:?}/$h/etc" "$dir/$h/work"; mkdir -p "$dir/$h/etc" "$dir/$h/work"

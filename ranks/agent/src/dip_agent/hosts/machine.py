@@ -190,20 +190,24 @@ class Offers:
         return {"word": word, "at": [_spell(*one.getsockname()[:2]) for one in listening]}
 
     def _greet(self, listening: list[socket.socket], word: str) -> None:
-        while listening:
-            readable, _, _ = select.select(listening, [], [], 1)
-            with self._lock:
-                if word not in self._open:
-                    return
-            for one in readable:
-                with contextlib.suppress(OSError), one.accept()[0] as peer:
-                    peer.send(word.encode())
+        with contextlib.ExitStack() as stack:
+            for one in listening:
+                stack.enter_context(one)
+            while listening:
+                readable, _, _ = select.select(listening, [], [])
+                with self._lock:
+                    if word not in self._open:
+                        return
+                for one in readable:
+                    with contextlib.suppress(OSError), one.accept()[0] as peer:
+                        peer.send(word.encode())
 
     def withdraw(self, params: dict[str, Any]) -> dict[str, Any]:
         """Listen no more."""
         with self._lock:
             for one in self._open.pop(params["word"], []):
-                one.close()
+                # A socket at which a thread waits goes on listening after its end. This ends both.
+                one.shutdown(socket.SHUT_RDWR)
         return {}
 
 
