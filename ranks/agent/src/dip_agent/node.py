@@ -83,11 +83,7 @@ class Node:
         self._ranks_only: list[str] = []  # variables that we have set for the sake of ranks
         self._oom_kills = OOMKills()
         system.adopt_orphans()
-        self._deaths, wakeup = os.pipe()
-        os.set_blocking(self._deaths, False)
-        os.set_blocking(wakeup, False)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._deaths = system.wake_on_signals()
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._channel = Channel(os.path.join(self._runtime_dir, start["name"]), bytes.fromhex(start["key"]))

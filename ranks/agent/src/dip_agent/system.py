@@ -115,6 +115,16 @@ def adopt_orphans() -> None:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def wake_on_signals() -> int:
+    """Return a descriptor, which does not block, that is readable once a signal has come. The end of a child is one."""
+    woken, wakeup = os.pipe()
+    for fd in (woken, wakeup):
+        os.set_blocking(fd, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return woken
+
+
 def child_pids(pid: int | str = "self") -> list[int]:
     """Return the pids of a process's children, adopted ones included. The list is empty where that is unknown."""
     pids: list[int] = []

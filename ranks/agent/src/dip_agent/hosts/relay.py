@@ -225,11 +225,7 @@ class Relay:
         self._due = 0.0  # when it is no longer waited for
 
         self._signals: list[int] = []
-        self._wakes, wakeup = os.pipe()
-        for fd in (self._wakes, wakeup):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakes = system.wake_on_signals()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
                 signal.signal(number, lambda number, _: self._signals.append(number))

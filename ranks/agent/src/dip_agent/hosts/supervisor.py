@@ -42,11 +42,7 @@ class Supervisor:
         self._stream = rpc.Stream()
         self._shared = SharedMemory()
         self._selector = selectors.DefaultSelector()
-        self._deaths, wakeup = os.pipe()
-        for fd in (self._deaths, wakeup):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._deaths = system.wake_on_signals()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_end)
         signal.signal(signal.SIGCONT, lambda *_: self._resume())
