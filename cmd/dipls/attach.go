@@ -330,11 +330,11 @@ func (v *visitor) interrupt() {
 	case run.ID == "" || n > 2:
 		v.leave(exitInterrupted)
 	case n == 1:
-		_, _ = v.session.Cancel(ctx, run.ID) // it may just have ended
 		v.errOut.say("interrupting " + name + `; Ctrl-C again frees at once what still waits, Ctrl-\ leaves`)
+		_, _ = v.session.Cancel(ctx, run.ID) // it may just have ended
 	default:
-		_, _ = v.session.Cancel(ctx, run.ID) // a run that is cancelled again is freed
 		v.errOut.say("interrupting " + name + " again, and freeing what waits; Ctrl-C again leaves")
+		_, _ = v.session.Cancel(ctx, run.ID) // a run that is cancelled again is freed
 	}
 }
 

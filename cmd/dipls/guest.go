@@ -265,12 +265,12 @@ func (g *guest) pressed() func(os.Signal) {
 		case running && interrupts == 0:
 			interrupts++
 			g.end(exitInterrupted)
+			g.tell(`interrupting; Ctrl-C again frees at once what still waits, Ctrl-\ leaves`) // first: with its run, the guest may end
 			g.interrupt()
-			g.tell(`interrupting; Ctrl-C again frees at once what still waits, Ctrl-\ leaves`)
 		case running && interrupts == 1:
 			interrupts++
-			g.free()
 			g.tell("interrupting again, and freeing what waits; Ctrl-C again leaves")
+			g.free()
 		default:
 			g.end(exitInterrupted)
 			g.away(exitInterrupted)

@@ -295,18 +295,18 @@ func (r *runner) pressed() func(os.Signal) {
 			os.Exit(exitInterrupted)
 		case running && interrupts == 0:
 			interrupts++
+			r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits") // first: with its run, the command may end
 			r.interrupt()
-			r.tell("interrupting, and ending the file; Ctrl-C again frees at once what still waits")
 		case running && interrupts == 1:
 			interrupts++
-			r.free()
 			r.tell("interrupting again, and freeing what waits; Ctrl-C again ends the pool")
+			r.free()
 		default:
 			ended = true
+			r.tell("ending everything; Ctrl-C again leaves at once")
 			if r.isRunning() {
 				r.interrupt()
 			}
-			r.tell("ending everything; Ctrl-C again leaves at once")
 			r.cancel()
 		}
 	}
