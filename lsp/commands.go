@@ -45,6 +45,10 @@ var commands = []Command{
 	define("runAll", "Run all cells",
 		"Runs all cells of a document, one after the other, up to the first that fails.",
 		`{"run": "3f9a2c-1", "cells": 3}`, (*server).runAll),
+	define("runDocuments", "Run documents",
+		"Runs all cells of several documents, such as those that are the cells of a notebook, one after the other, up to the first that fails. "+
+			"`runs` has, for each document, the runs of its cells that have code.",
+		`{"runs": [["3f9a2c-1"], [], ["3f9a2c-2", "3f9a2c-3"]]}`, (*server).runDocuments),
 	define("runSelection", "Run selection",
 		"Runs the lines of a range, or the selected text if it is within one line, where their cell would run.",
 		`{"run": "3f9a2c-1"}`, (*server).runSelection),

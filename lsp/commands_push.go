@@ -37,7 +37,7 @@ func (s *server) pushAndRun(ctx context.Context, a *pushAndRunArgs) (*runReply, 
 		return nil, err
 	}
 	push := planned{Cell: session.CellOfTransfer(session.Transfer{Names: a.Names})}
-	runs, err := s.start(ctx, w, d, h, []planned{push, {Cell: request, of: c}})
+	runs, err := s.start(ctx, w, h, []planned{push, {Cell: request, doc: d, of: c}})
 	if err != nil {
 		return nil, err
 	}

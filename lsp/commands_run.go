@@ -51,6 +51,17 @@ type howArgs struct {
 	See    string `json:"see,omitempty" doc:"whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say"`
 }
 
+// documentsArgs name documents, and say how their cells run.
+type documentsArgs struct {
+	URIs []uri.URI `json:"uris" doc:"the documents, of one workspace, in the order in which they run"`
+	howArgs
+}
+
+// documentsReply answers a command that runs several documents.
+type documentsReply struct {
+	Runs [][]string `json:"runs"` // for each document those of its cells that have code
+}
+
 // runReply answers a command that runs something.
 type runReply struct {
 	Run   string `json:"run"`            // of the first cell
@@ -139,13 +150,64 @@ func (s *server) runAll(ctx context.Context, a *documentArgs) (*runReply, error)
 	return s.runCells(ctx, d, a.howArgs, func(cells.Cell) bool { return true })
 }
 
+// runDocuments runs all cells of several documents, such as those that are the cells of a notebook.
+func (s *server) runDocuments(ctx context.Context, a *documentsArgs) (*documentsReply, error) {
+	h, err := a.parse()
+	if err != nil {
+		return nil, err
+	}
+	var plan []planned
+	var counts []int
+	for _, u := range a.URIs {
+		d, err := snapshotOf(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		some, err := planOf(d, func(cells.Cell) bool { return true })
+		if err != nil {
+			return nil, err
+		}
+		plan, counts = append(plan, some...), append(counts, len(some))
+	}
+	reply := &documentsReply{Runs: make([][]string, len(counts))}
+	if len(plan) == 0 {
+		return reply, nil
+	}
+	first := plan[0].doc
+	for _, p := range plan {
+		if s.folderOf(p.doc.Path) != s.folderOf(first.Path) {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "uris: %s and %s are in different workspaces", first.URI, p.doc.URI)
+		}
+	}
+	w, err := s.workspaceOf(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := s.start(ctx, w, h, plan)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range counts {
+		reply.Runs[i], runs = append([]string{}, runs[:n]...), runs[n:]
+	}
+	return reply, nil
+}
+
 // runCells runs the chosen code cells of a document.
 func (s *server) runCells(ctx context.Context, d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
 	h, err := a.parse()
 	if err != nil {
 		return nil, err
 	}
-	var plan []planned
+	plan, err := planOf(d, chosen)
+	if err != nil {
+		return nil, err
+	}
+	return s.carryOut(ctx, d, h, plan)
+}
+
+// planOf plans to run the chosen code cells of a document.
+func planOf(d *docs.Snapshot, chosen func(cells.Cell) bool) (plan []planned, err error) {
 	for c := range d.File.Cells() {
 		if !chosen(c) {
 			continue
@@ -157,9 +219,9 @@ func (s *server) runCells(ctx context.Context, d *docs.Snapshot, a howArgs, chos
 		if err := runnable(d, c); err != nil {
 			return nil, err
 		}
-		plan = append(plan, planned{request, c, false})
+		plan = append(plan, planned{Cell: request, doc: d, of: c})
 	}
-	return s.carryOut(ctx, d, h, plan)
+	return plan, nil
 }
 
 // runnable refuses a cell whose directive is wrong: a wrong guess where it should run could cost hours.
@@ -180,8 +242,9 @@ func runnable(d *docs.Snapshot, c cells.Cell) error {
 // planned is a run that has been decided on.
 type planned struct {
 	session.Cell
-	of      cells.Cell // zero: it is of none
-	partial bool       // part of the cell runs
+	doc     *docs.Snapshot // nil: it is of no cell
+	of      cells.Cell     // in that document
+	partial bool           // part of the cell runs
 }
 
 // carryOut starts the planned runs. They run one after the other, as long as all goes well.
@@ -193,7 +256,7 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 	if err != nil {
 		return nil, err
 	}
-	runs, err := s.start(ctx, w, d, h, plan)
+	runs, err := s.start(ctx, w, h, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +267,7 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 }
 
 // start starts a sequence of runs and returns their ids.
-func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h how, plan []planned) ([]string, error) {
+func (s *server) start(ctx context.Context, w *workspace, h how, plan []planned) ([]string, error) {
 	by, err := s.caller(ctx, w)
 	if err != nil {
 		return nil, err
@@ -214,7 +277,7 @@ func (s *server) start(ctx context.Context, w *workspace, d *docs.Snapshot, h ho
 	var runs []*Run
 	for _, p := range plan {
 		r := &Run{Partial: p.partial, workspace: w}
-		if p.of != (cells.Cell{}) {
+		if d := p.doc; d != nil {
 			s.aim(d, h, &p.Cell)
 			r.Doc, r.Cell, r.text, r.cellLine = d.URI, d.ID(p.of), docs.TextOf(p.of), p.of.Line()
 			r.line, r.end = p.Line, p.Line+countLines(p.Code)-1
@@ -287,7 +350,7 @@ func selected(d *docs.Snapshot, c cells.Cell, r protocol.Range) (planned, bool) 
 		return planned{}, false
 	}
 	request.Code, request.Line, request.Source = code, from, ""
-	return planned{request, c, true}, true
+	return planned{request, d, c, true}, true
 }
 
 // runMagicLine runs a line magic by itself: in the local namespace, which is where magics are.
@@ -312,5 +375,5 @@ func (s *server) runMagicLine(ctx context.Context, a *lineArgs) (*runReply, erro
 		Path: d.Name(), Cell: c.Index(), Title: c.Title(), Line: int(d.Position(m.Range.Start).Line) + 1, NoAutodip: true,
 		Code: strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(code),
 	}
-	return s.carryOut(ctx, d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, c, true}})
+	return s.carryOut(ctx, d, how{target: cells.Target{Where: cells.Local}}, []planned{{request, d, c, true}})
 }

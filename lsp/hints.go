@@ -40,6 +40,9 @@ func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protoc
 		return nil, err
 	}
 	list := []protocol.InlayHint{}
+	if docs.InNotebook(d.URI) {
+		return list, nil
+	}
 	for c := range headersIn(d, p.Range) {
 		if r, ran := h.s.board.lastRun(d.URI, d.ID(c)); ran {
 			list = append(list, hint(d, c, &r))

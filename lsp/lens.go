@@ -112,8 +112,11 @@ func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
 	return last
 }
 
-// kindsOf returns the kinds that the setting asks for, and remembers them for choicesDiffer.
+// kindsOf returns the kinds that the setting asks for, and remembers them for choicesDiffer. A notebook has buttons of its own.
 func (l *lenses) kindsOf(d *docs.Snapshot) (kinds []lensKind) {
+	if docs.InNotebook(d.URI) {
+		return nil
+	}
 	l.mu.Lock()
 	names := l.s.config.ofDocument(d).CodeLens // under the lock: what changes later is seen by choicesDiffer
 	if l.s.docs.View()[d.URI] != nil {

@@ -12,6 +12,7 @@ import (
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/clean"
+	"dipls/lsp/docs"
 )
 
 const (
@@ -60,7 +61,7 @@ func (o *cellOutput) begin(r Run) {
 		}
 		return
 	}
-	if r.Cell == 0 {
+	if r.Cell == 0 || docs.InNotebook(r.Doc) {
 		return
 	}
 	p := &printed{run: r.ID}

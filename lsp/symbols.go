@@ -32,7 +32,10 @@ func (y *symbols) list(ctx context.Context, p *protocol.DocumentSymbolParams) (p
 	if err != nil {
 		return nil, err
 	}
-	sections := outline(d.File)
+	var sections []section
+	if !docs.InNotebook(d.URI) { // the cells of a notebook are in its own outline
+		sections = outline(d.File)
+	}
 	if y.nests() {
 		return nested(d, sections), nil
 	}

@@ -268,9 +268,9 @@ func merge(into, from Object) {
 
 func fileURI(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
-// URI is the uri of a file of the folder, or of a document without a file: untitled:NAME.
+// URI is the uri of a file of the folder, or of another document that is named by its uri: untitled:NAME, vscode-notebook-cell:PATH#CELL.
 func (e *Editor) URI(name string) string {
-	if strings.HasPrefix(name, "untitled:") {
+	if scheme, _, ok := strings.Cut(name, ":"); ok && (scheme == "untitled" || scheme == "vscode-notebook-cell") {
 		return name
 	}
 	return fileURI(filepath.Join(e.Folder, name))

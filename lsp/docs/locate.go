@@ -71,7 +71,7 @@ func (s *Store) rename(next *Snapshot) (from uri.URI) {
 	if next.Path == "" || s.closed[next.URI] != nil {
 		return ""
 	}
-	d := s.closedByName(next.Path)
+	d := s.closedByName(next.Name())
 	if d == nil || d.File.Size() > 0 {
 		return ""
 	}

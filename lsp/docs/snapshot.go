@@ -14,7 +14,7 @@ import (
 // whatever is typed meanwhile.
 type Snapshot struct {
 	URI      uri.URI
-	Path     string // of the file; "" if the document has none yet
+	Path     string // of the file, or of the notebook that it is a cell of; "" if the document has none yet
 	Version  int32
 	Language string
 	File     *cells.File
@@ -73,5 +73,10 @@ func (d *Snapshot) IsModule() bool {
 	return !ok || !c.HasHeader() && len(c.Magics()) == 0
 }
 
-// Name is the file name in the document's code objects and tracebacks: the file's path, or the document's uri if it has no file.
-func (d *Snapshot) Name() string { return cmp.Or(d.Path, string(d.URI)) }
+// Name is the file name in the document's code objects and tracebacks: the file's path, or the document's uri if it has no file of its own.
+func (d *Snapshot) Name() string {
+	if InNotebook(d.URI) {
+		return string(d.URI)
+	}
+	return cmp.Or(d.Path, string(d.URI))
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -201,10 +202,20 @@ func (s *Store) replace(old, next *Snapshot, opened bool) {
 	s.current.Store(&changed)
 }
 
-// PathOf returns the path of a document's file; "" if it has none.
+// notebookCell is the scheme of documents that are a cell of a notebook. Their uris have the path of the notebook's file, and a fragment that tells them
+// apart. An authority names the machine as the editor's window knows it: it is this one.
+const notebookCell = "vscode-notebook-cell"
+
+// PathOf returns the path of a document's file, which is the notebook's for a cell of one; "" if it has none.
 func PathOf(u uri.URI) string {
-	if !u.IsFile() {
-		return ""
+	switch {
+	case u.IsFile():
+		return u.FsPath()
+	case InNotebook(u):
+		return u.Path()
 	}
-	return u.FsPath()
+	return ""
 }
+
+// InNotebook reports whether a document is a cell of a notebook. The notebook shows its outcome and its output.
+func InNotebook(u uri.URI) bool { return u.Scheme() == notebookCell && filepath.IsAbs(u.Path()) }

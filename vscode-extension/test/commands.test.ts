@@ -54,6 +54,7 @@ describe('commands', () => {
     const conditions = new Map(contributes.menus.commandPalette?.map(({ command, when }) => [command, when]));
     expect([...titles.keys()].filter((command) => !conditions.get(command))).toEqual([]);
     expect(commands.map(({ name }) => name).filter((name) => conditions.get(name) === 'false')).toEqual([
+      'dip.runDocuments',
       'dip.runLine',
       'dip.status',
       'dip.gpus',

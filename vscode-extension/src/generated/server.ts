@@ -339,6 +339,20 @@ export interface DocumentArgs {
   see?: string;
 }
 
+export interface DocumentsArgs {
+  /** the documents, of one workspace, in the order in which they run */
+  uris: string[];
+  /** where it runs: remote, local, everywhere or ranks:LIST (ranks:0-3, ranks:host:gpu2); else where the cell says */
+  target?: string;
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2; without it, as the cell or the settings say */
+  see?: string;
+}
+
+export interface DocumentsReply {
+  /** for each document those of its cells that have code */
+  runs: string[][];
+}
+
 export interface Range {
   start: Position;
   end: Position;
@@ -807,6 +821,7 @@ export interface CommandArguments {
   'dip.runAbove': CellArgs;
   'dip.runBelow': CellArgs;
   'dip.runAll': DocumentArgs;
+  'dip.runDocuments': DocumentsArgs;
   'dip.runSelection': SelectionArgs;
   'dip.runLine': LineArgs;
   'dip.makePool': MakePoolArgs;
@@ -840,6 +855,7 @@ export interface CommandAnswers {
   'dip.runAbove': RunReply;
   'dip.runBelow': RunReply;
   'dip.runAll': RunReply;
+  'dip.runDocuments': DocumentsReply;
   'dip.runSelection': RunReply;
   'dip.runLine': RunReply;
   'dip.makePool': RunReply;
@@ -891,6 +907,10 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.runAll',
     title: 'Run all cells',
+  },
+  {
+    name: 'dip.runDocuments',
+    title: 'Run documents',
   },
   {
     name: 'dip.runSelection',
