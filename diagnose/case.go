@@ -64,6 +64,7 @@ type PartState string
 const (
 	NoTarget PartState = ""         // the run does not go to the rank
 	Running  PartState = "running"  //
+	Asking   PartState = "asking"   // it waits for somebody to type
 	Finished PartState = "finished" // to its end
 	Raised   PartState = "raised"   //
 	// Interrupted says that the interrupt has ended it.
@@ -81,6 +82,7 @@ const (
 	MissingInterrupted Variant = "interrupted" // one that an interrupt has ended
 	MissingElsewhere   Variant = "elsewhere"   // one that stands at another place
 	MissingSlow        Variant = "slow"        // one that does something else
+	MissingAsking      Variant = "asking"      // one that waits for somebody to type
 	MissingDifferent   Variant = "different"   // one that waits in another operation
 	MissingNoTarget    Variant = "untargeted"
 	MissingGivenUp     Variant = "given up"

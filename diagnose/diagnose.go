@@ -696,6 +696,13 @@ func (d *diagnosis) absent(r *Rank) *absence {
 		return a
 	}
 	a.place = s.at()
+	if r.Part.State == Asking {
+		say(MissingAsking, "waits for your answer to its input()", "wait for your answer to their input()")
+		a.alarm = false
+		base, at := a.clause, atLine(a.place)
+		a.clause = func(many bool) string { return base(many) + at }
+		return a
+	}
 	what, beyond := s.doing()
 	still := r.Moved || r.Works || r.threadsWork() || s.inDocument() || !s.same(mainStack(r.Before))
 	a.variant, a.alarm = MissingElsewhere, r.Idle >= patience

@@ -54,6 +54,9 @@ func outside(c Case) *Finding {
 	f := &Finding{Variant: Outside}
 	for i := range c.Ranks {
 		r := &c.Ranks[i]
+		if r.Part.State == Asking {
+			return nil // what the others wait for may be that rank, which waits for the user
+		}
 		if r.Part.State != Running && r.Part.State != GivenUp {
 			continue
 		}

@@ -48,6 +48,11 @@
 // own, since the reader must not wait. If it needs the ranks it queues for them at its cell's place: the comment of queue
 // shows why no two can wait for each other. Code that a command runs is a run like any other, except that it has a parent.
 //
+// # What code asks
+//
+// `input()` and `getpass()` wait for the server, which asks whoever can type (input.go). Ranks that ask the same at about the same time share one
+// question. It is told by events, answered by [Executor.AnswerInput], and withdrawn once the process waits no more or has ended.
+//
 // # Output
 //
 // The journal keeps the bytes that a process prints; events have them as text. A [event.Subscription] holds a
@@ -60,7 +65,7 @@
 //
 //  1. process.mu: what a process says, from when it is journaled until it is published. Held while a subscriber is waited for.
 //  2. Executor.mu: runs, processes, commands and their places. Held for moments only.
-//  3. run.order: as process.mu, for events of the run that come from no process.
+//  3. inputs.mu: what a run's code asks the user. Then run.order: as process.mu, for events of the run that come from no process.
 //  4. queue.mu, Executor.poolMu and rescue.mu, of which nobody holds two.
 //  5. Those of the packages below: of a journal's recorder and of its store, of the bus, of a subscription.
 //

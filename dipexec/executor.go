@@ -33,6 +33,9 @@ type Options struct {
 	QueueBytes     int            // how much output waits for a subscriber; 0 is 4 MiB
 	StallAfter     time.Duration  // how long a subscriber that takes nothing is waited for; 0 is 1 s
 	Trace          *trace.Tracer  // nil: none
+
+	// Typists reports whether anybody is there who can be asked for what code wants to be typed. It is called by readers, and must not wait. Nil: nobody is.
+	Typists func() bool
 }
 
 // callerKey is the key of a context's caller.

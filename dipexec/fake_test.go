@@ -135,6 +135,12 @@ func (p *fakeProcess) Answer(reply any) error {
 	return err
 }
 
+// AnswerInput keeps the reply as the process gets it.
+func (p *fakeProcess) AnswerInput(reply wire.InputReply) {
+	b, _ := json.Marshal(reply)
+	p.answers <- string(b)
+}
+
 func (p *fakeProcess) Names(_ context.Context, names []string) ([]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -342,6 +342,8 @@ func (r *run) partNow(pt *part, waits bool) diagnose.Part {
 	switch {
 	case end == nil && waits:
 		return diagnose.Part{State: diagnose.GivenUp}
+	case end == nil && pt.asks():
+		return diagnose.Part{State: diagnose.Asking}
 	case end == nil:
 		return diagnose.Part{State: diagnose.Running}
 	case end.status == event.StatusInterrupted:

@@ -120,6 +120,10 @@ func (pt *part) take(h ranks.Happening, running bool) {
 		}, h.Size)
 	case ranks.Failure:
 		pt.exception(h)
+	case ranks.Input:
+		pt.ask(h, running)
+	case ranks.InputEnd:
+		pt.askNoMore(h.ID)
 	case ranks.Command:
 		pt.proc.e.command(pt.proc, pt.r, running, h)
 	case ranks.CommandEnd:
@@ -233,6 +237,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		pt.proc.adoptLocked(pt)
 	}
 	pt.flushText()
+	pt.askNoMore(0)
 	if err != nil && !ended {
 		pt.emit(&event.Log{Header: pt.header(event.KindLog), Level: event.LevelError, Text: err.Error()})
 	}

@@ -30,6 +30,7 @@ type Process interface {
 	Pull(ctx context.Context, names []string) (payload wire.Payload, release func(), err error)
 	PullBeside(ctx context.Context, names []string) (payload wire.Payload, release func(), err error) // also while it waits in a collective
 	Answer(reply any) error
+	AnswerInput(reply wire.InputReply)
 	Names(ctx context.Context, names []string) ([]string, error)
 	Groups(ctx context.Context) (*wire.GroupsReply, error)
 	TellHang(event []byte) // for its app

@@ -83,6 +83,8 @@ type run struct {
 	death atomic.Pointer[ranks.ExitError] // of the first process that died, though its part may have ended before
 	why   atomic.Pointer[string]          // why the run was first interrupted; nil: it was not
 
+	inputs inputs // what its code asks the user
+
 	awaited map[*run]struct{} // nested runs that the cell waits for; guarded by the executor's mu
 }
 
@@ -644,6 +646,7 @@ func (r *run) nameParts(parts []*part) string {
 // outcome is how the parts of one phase ended together.
 func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
 	for _, p := range abandoned {
+		p.askNoMore(0)
 		p.giveUp()
 	}
 	status := event.StatusOK

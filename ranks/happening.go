@@ -7,7 +7,7 @@ import (
 )
 
 // Happening is something that a process says while it executes code, or between executions: an [Output], a [Display], a [Clear], a [Result], a
-// [Failure], a [Command], a [CommandEnd], or something [Unreadable].
+// [Failure], an [Input], an [InputEnd], a [Command], a [CommandEnd], or something [Unreadable].
 type Happening interface{ happening() }
 
 // Output is bytes that were printed.
@@ -41,6 +41,14 @@ type Result struct {
 // Failure is the exception that ended the code.
 type Failure wire.Error
 
+// Input is a question of code's: the process waits for a line that somebody types. [Process.AnswerInput] answers it.
+type Input wire.InputRequest
+
+// InputEnd says that the process does not wait for an answer any more. One is owed nevertheless.
+type InputEnd struct {
+	ID int // of the question
+}
+
 // Command is something that the local namespace asks for; [Process.Answer] answers it.
 type Command struct {
 	wire.Command
@@ -63,6 +71,8 @@ func (Display) happening()    {}
 func (Clear) happening()      {}
 func (Result) happening()     {}
 func (Failure) happening()    {}
+func (Input) happening()      {}
+func (InputEnd) happening()   {}
 func (Command) happening()    {}
 func (CommandEnd) happening() {}
 func (Unreadable) happening() {}
@@ -98,6 +108,16 @@ func happeningOf(m *wire.Message) (h Happening, known bool) {
 		var e wire.Error
 		if decode(&e) {
 			h = Failure(e)
+		}
+	case wire.TypeInputRequest:
+		var q wire.InputRequest
+		if decode(&q) {
+			h = Input(q)
+		}
+	case wire.TypeInputEnd:
+		var q wire.InputRequest
+		if decode(&q) {
+			h = InputEnd{q.ID}
 		}
 	case wire.TypeCommandRequest:
 		var c wire.Command

@@ -171,6 +171,12 @@ func (p *Process) Answer(reply any) error {
 	return nil
 }
 
+// AnswerInput answers an [Input]. It does not wait.
+func (p *Process) AnswerInput(reply wire.InputReply) {
+	content, _ := json.Marshal(reply) // strings and a number can be encoded
+	p.post(wire.TypeInputReply, content)
+}
+
 // post sends a message that has no answer. It does nothing if the process has ended.
 func (p *Process) post(msgType string, content []byte) {
 	p.mu.Lock()

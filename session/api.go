@@ -64,6 +64,10 @@ type API interface {
 	// error and changes nothing.
 	Answer(ctx context.Context, question, choice string) error
 
+	// AnswerInput hands over what the user has typed for an [event.Input]. Any front may answer any of them: they are of one user. If nobody waits for it
+	// any more, that is an error, CodeNoRun or CodeInvalid.
+	AnswerInput(ctx context.Context, a InputAnswer) error
+
 	// RestartPool interrupts what is on the ranks and replaces the pool by a new one; text says what was done. It jumps the queue, since it is needed
 	// when runs go wrong. When ctx ends, the start is given up and there is no pool.
 	RestartPool(ctx context.Context, by Caller) (text string, err error)
@@ -208,6 +212,9 @@ type SubscribeRequest struct {
 	Kinds []event.Kind `json:"kinds,omitempty"`
 	// From is a run: the subscription begins with its events and those of later runs, as far as journals have them. "": with events from now on.
 	From string `json:"from,omitempty"`
+	// Types says that the front's user can be asked for what code wants to be typed, an [event.Input], as long as the subscription lasts and its front is
+	// there. If nobody's can, such code fails at once.
+	Types bool `json:"types,omitempty"`
 	// History lets the subscription begin with what is kept of earlier runs: all that says how they went, and some of what they have printed last; what is
 	// left out is said. A session that belongs to its front keeps nothing.
 	History bool `json:"history,omitempty"`

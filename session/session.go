@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,6 +60,8 @@ type Session struct {
 	fronts    map[string]*subscription // by name: those whose users can be asked
 	questions map[string]*question     // by id: that are not over
 	posed     int                      // questions so far
+
+	typists atomic.Int32 // subscriptions whose users can be asked for what code wants to be typed
 }
 
 var _ API = (*Session)(nil)
@@ -78,7 +81,7 @@ func New(o Options) *Session {
 		o.WorkDir = o.Dir
 	}
 	s := &Session{o: o, log: o.Log, began: time.Now(), fronts: map[string]*subscription{}, questions: map[string]*question{}}
-	s.executor = dipexec.New(dipexec.Options{Pool: supply{s}, Manager: supply{s}, Journal: o.Journal, Trace: o.Trace})
+	s.executor = dipexec.New(dipexec.Options{Pool: supply{s}, Manager: supply{s}, Journal: o.Journal, Trace: o.Trace, Typists: s.hasTypists})
 	return s
 }
 

@@ -23,6 +23,7 @@ type subscription struct {
 	*event.Subscription // what happens since
 	s                   *Session
 	front               string // "": it gets no questions
+	types               bool   // its user can be asked for what code wants to be typed
 	kinds               []event.Kind
 	past                uint64
 
@@ -42,6 +43,10 @@ func (s *Session) Subscribe(_ context.Context, r SubscribeRequest) (Subscription
 		}
 	}
 	sub.past = sub.Subscription.Taken() + 1
+	if r.Types {
+		sub.types = true
+		s.typists.Add(1)
+	}
 	if r.Front == "" || !sub.wants(event.KindQuestion) {
 		return sub, nil
 	}
@@ -146,6 +151,12 @@ func (u *subscription) End() uint64 { return u.Subscription.Queued() + 1 }
 
 // Close implements [Subscription].
 func (u *subscription) Close() {
+	u.mu.Lock()
+	if u.types {
+		u.types = false
+		u.s.typists.Add(-1)
+	}
+	u.mu.Unlock()
 	if u.front != "" {
 		u.s.leave(u)
 	}

@@ -14,6 +14,8 @@ import (
 
 // Types of the packages below that belong to the [API]. They have names here, so that a front needs no package below this one.
 type (
+	// InputAnswer is what a user has typed for code that asks.
+	InputAnswer = dipexec.InputAnswer
 	// Cell is one cell to run: an immutable snapshot of it, and where it goes. [CellOf] makes one from a cell of a file.
 	Cell = dipexec.Request
 	// Transfer is variables that go from the local namespace to ranks, or from ranks to the local namespace.

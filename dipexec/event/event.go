@@ -32,6 +32,7 @@ const (
 	KindPoolState   Kind = "pool_state"
 	KindRunFinished Kind = "run_finished"
 	KindHang        Kind = "hang"
+	KindInput       Kind = "input"
 	KindLog         Kind = "log"
 	KindQuestion    Kind = "question"
 )
@@ -87,7 +88,7 @@ const (
 )
 
 // Event is one of *[RunQueued], *[RunStarted], *[Stream], *[Display], *[Result], *[Failure], *[RankState], *[PoolState], *[RunFinished],
-// *[Hang], *[Log] and *[Question]. An event is never changed once it is published: subscribers share it.
+// *[Hang], *[Input], *[Log] and *[Question]. An event is never changed once it is published: subscribers share it.
 type Event interface {
 	// Head tells what the event is and whom it is about.
 	Head() *Header
@@ -377,6 +378,8 @@ func newEvent(k Kind) (Event, error) {
 		e = new(RunFinished)
 	case KindHang:
 		e = new(Hang)
+	case KindInput:
+		e = new(Input)
 	case KindLog:
 		e = new(Log)
 	case KindQuestion:

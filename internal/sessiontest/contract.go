@@ -42,6 +42,7 @@ func Contract(t *testing.T, start func(t testing.TB, dir string) Subject) {
 		{"Sequence", contract.sequence},
 		{"NoBlock", contract.noBlock},
 		{"Cancel", contract.cancel},
+		{"Input", contract.input},
 		{"Free", contract.free},
 		{"Wait", contract.wait},
 		{"Subscribe", contract.subscribe},
@@ -324,6 +325,93 @@ func (c contract) sequence() {
 	c.ends(c.start(session.CellOfTransfer(session.Transfer{Names: []string{"missing"}}), c.cell(cells.Local, "")), "error", "skipped: %dipush missing failed")
 	if runs := c.startAs(session.Sequence{}); len(runs) > 0 {
 		c.t.Errorf("runs of nothing: %q", runs)
+	}
+}
+
+// What code asks for comes as one question of all ranks that ask it, goes to those that it is answered for, and is withdrawn with the run. A password is
+// told nobody. Where nobody can type, code hears so at once.
+func (c contract) input() {
+	ask := c.cell(cells.Remote, "input name: ")
+	c.failsWith(c.start(ask)[0], "NoKeyboardError")
+
+	front := c.front(session.SubscribeRequest{Front: "typist", Types: true})
+	awaited := func(run string, s event.InputState, ranks ...int) *event.Input {
+		c.t.Helper()
+		return front.Await("a question that is "+string(s), func(ev event.Event) bool {
+			q, ok := ev.(*event.Input)
+			return ok && q.Run == run && q.State == s && slices.Equal(q.Ranks, ranks)
+		}).(*event.Input)
+	}
+	output := c.front(session.SubscribeRequest{Kinds: []event.Kind{event.KindStream, event.KindRunFinished}})
+	run := c.start(ask)[0]
+	q := awaited(run, event.InputAsked, 0, 1)
+	if q.Prompt != "name: " || q.Password || q.Local || !q.Open() {
+		c.t.Errorf("%+v", q)
+	}
+	c.no(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, Ranks: ranklist.Of(1), Text: "Eva"}))
+	if q := awaited(run, event.InputAnswered, 1); q.Text != "Eva" || !slices.Equal(q.Waiting, []int{0}) || !slices.Equal(q.Asking(), []int{0}) {
+		c.t.Errorf("%+v", q)
+	}
+	c.code(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, Ranks: ranklist.Of(1), Text: "again"}), session.CodeInvalid)
+	c.no(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, Text: "Ada"}))
+	if q := awaited(run, event.InputAnswered, 0); q.Open() {
+		c.t.Errorf("%+v", q)
+	}
+	printed := map[int]string{}
+	for _, ev := range output.Until(run) {
+		if out, ok := ev.(*event.Stream); ok {
+			printed[*out.Rank] += out.Text
+		}
+	}
+	if printed[0] != "Ada\n" || printed[1] != "Eva\n" {
+		c.t.Errorf("printed %v", printed)
+	}
+	c.ends([]string{run}, "ok")
+	c.code(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, Text: "late"}), session.CodeNoRun)
+
+	run = c.start(c.cell(cells.Local, "getpass key: "))[0]
+	q = awaited(run, event.InputAsked)
+	if !q.Password || !q.Local {
+		c.t.Errorf("%+v", q)
+	}
+	c.no(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, Text: "secret"}))
+	if q := awaited(run, event.InputAnswered); q.Text != "" || q.Open() {
+		c.t.Errorf("%+v", q)
+	}
+	front.Printed(run, "secret") // the cell does that
+	c.ends([]string{run}, "ok")
+
+	run = c.start(c.cell(cells.Local, "input more? "))[0]
+	q = awaited(run, event.InputAsked)
+	c.no(c.AnswerInput(c.ctx, session.InputAnswer{Run: run, Input: q.Input, EOF: true}))
+	c.failsWith(run, "EOFError")
+
+	run = c.start(ask)[0]
+	awaited(run, event.InputAsked, 0, 1)
+	_, err := c.Cancel(c.ctx, run)
+	c.no(err)
+	c.ends([]string{run}, "interrupted")
+	withdrawn := 0
+	for _, ev := range front.Until(run) {
+		if q, ok := ev.(*event.Input); ok && q.State == event.InputWithdrawn {
+			withdrawn++
+		}
+	}
+	if withdrawn != 1 {
+		c.t.Errorf("the question was withdrawn %d times", withdrawn)
+	}
+	front.Close()
+	c.failsWith(c.start(ask)[0], "NoKeyboardError")
+}
+
+// failsWith waits for the end of a run, and looks at the class of what it has raised.
+func (c contract) failsWith(run, ename string) {
+	c.t.Helper()
+	report := c.report(run)
+	for _, part := range report.Parts {
+		if part.Failure == nil || part.Failure.EName != ename {
+			c.t.Errorf("run %s has ended as %s by %+v, want %s", run, report.Status, part.Failure, ename)
+		}
 	}
 }
 

@@ -57,6 +57,10 @@ func (p Python) line(command string) string {
 		return fmt.Sprintf("__import__('os')._exit(%s)", text)
 	case "later":
 		return fmt.Sprintf("__import__('threading').Timer(0.2, print, [%q]).start()", text)
+	case "input":
+		return fmt.Sprintf("print(input(%q))", text)
+	case "getpass":
+		return fmt.Sprintf("print(__import__('getpass').getpass(%q))", text)
 	case "gate":
 		return fmt.Sprintf("while not __import__('os').path.exists(%q): __import__('time').sleep(0.005)", filepath.Join(p.Gates, text))
 	}

@@ -31,7 +31,7 @@ func typescriptReference(schema lsp.Schema, source source) string {
 // eventKinds are all kinds of events.
 var eventKinds = []event.Kind{
 	event.KindRunQueued, event.KindRunStarted, event.KindStream, event.KindDisplay, event.KindResult, event.KindError,
-	event.KindRankState, event.KindPoolState, event.KindRunFinished, event.KindHang, event.KindLog,
+	event.KindRankState, event.KindPoolState, event.KindRunFinished, event.KindHang, event.KindInput, event.KindLog,
 }
 
 // typescriptTypes are the types that are written otherwise than by their kind, as package.Type in Go.

@@ -47,6 +47,7 @@
 //	vars                  print the names of the variables that were pushed
 //	bound                 print the names of all variables, such as [x y]
 //	held                  print how many payloads have not been released, and how many variables wait for push_commit
+//	input PROMPT          ask for a line, and print it; also getpass PROMPT. Fails with NoKeyboardError or EOFError as Python's does
 //	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
 //	                      and go on waiting
 //

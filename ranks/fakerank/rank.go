@@ -55,6 +55,8 @@ type rank struct {
 	waiting  []string                // for push_commit
 	held     map[string]bool         // pull_requests whose payload has not been released
 	commands map[int]json.RawMessage // replies to what was asked
+	asked    int                     // how often it has asked for a line
+	typed    *wire.InputReply        // the answer; nil: it has not come
 	at       place
 	open     func(gate string) bool // nil: there are no gates
 
@@ -158,6 +160,8 @@ func (r *rank) receive(m *wire.Message) {
 		r.peer.send(wire.TypeStatus, m.RawHeader, st)
 	case wire.TypeCommandReply:
 		r.commandReply(m)
+	case wire.TypeInputReply:
+		r.inputReply(m)
 	case wire.TypePullRelease:
 		var release wire.PullRelease
 		json.Unmarshal(m.Content, &release)
@@ -641,6 +645,8 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		held, waiting := len(r.held), len(r.waiting)
 		r.mu.Unlock()
 		r.print(m, "stdout", fmt.Appendln(nil, held, waiting))
+	case "input", "getpass":
+		return r.input(m, arg, verb == "getpass")
 	case "ask":
 		return r.ask(m, arg)
 	case "%dipush":

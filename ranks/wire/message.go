@@ -72,6 +72,9 @@ const (
 	TypeCommandRequest = "command_request"
 	TypeCommandReply   = "command_reply"
 	TypeCommandEnd     = "command_end"
+	TypeInputRequest   = "input_request"
+	TypeInputReply     = "input_reply"
+	TypeInputEnd       = "input_end"
 )
 
 // Header is what a receiver needs of a Jupyter message header.
@@ -630,6 +633,21 @@ type AppReply struct {
 	Backend string   `json:"backend,omitempty"` // as in ProcessHelloReply, if the rank has joined
 	Device  string   `json:"device,omitempty"`
 	Notices []string `json:"notices"`
+}
+
+// InputRequest asks for a line that somebody types: the process waits for it. Its answer is an InputReply.
+type InputRequest struct {
+	ID       int    `json:"id"`     // the process's own number for it; all of an input_end
+	Prompt   string `json:"prompt"` // one line
+	Password bool   `json:"password"`
+}
+
+// InputReply answers it: status "ok" with what was typed, "eof" for the end of what is typed, "error" if nobody can be asked, and "aborted" once nobody
+// waits for an answer.
+type InputReply struct {
+	ID     int    `json:"id"`
+	Status string `json:"status"`
+	Value  string `json:"value"`
 }
 
 // Command is the part that every command_request has, and all of a command_end.

@@ -128,6 +128,11 @@ func (c *Client) Answer(ctx context.Context, question, choice string) error {
 	return without(atOnce[nothing](ctx, c, "session/answer", answerParams{question, choice}))
 }
 
+// AnswerInput implements [session.API].
+func (c *Client) AnswerInput(ctx context.Context, a session.InputAnswer) error {
+	return without(atOnce[nothing](ctx, c, "session/answerInput", a))
+}
+
 // RestartPool implements [session.API].
 func (c *Client) RestartPool(ctx context.Context, by session.Caller) (string, error) {
 	return settles[string](ctx, c, "session/restartPool", byParams{by})

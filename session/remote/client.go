@@ -346,7 +346,7 @@ func (c *Client) Subscribe(ctx context.Context, r session.SubscribeRequest) (ses
 		}
 	}
 	var begun subscribed
-	if err := c.call(ctx, "session/subscribe", subscribeParams{r.Front, r.From}, &begun, atOnceManner); err != nil {
+	if err := c.call(ctx, "session/subscribe", subscribeParams{r.Front, r.From, r.Types}, &begun, atOnceManner); err != nil {
 		sub.forget()
 		sub.Cursor.Close()
 		return nil, c.explain(err)

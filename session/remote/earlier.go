@@ -93,7 +93,7 @@ func (s *Server) replay(ctx context.Context, run string) (e *earlier, at uint64,
 // subscribe begins a subscription of the client's.
 func (p *peer) subscribe(ctx context.Context, m subscribeParams) (begun subscribed, err error) {
 	if m.Front != "" {
-		if err := p.newFront(ctx, m.Front); err != nil {
+		if err := p.newFront(ctx, m.Front, m.Types); err != nil {
 			return begun, err
 		}
 	}

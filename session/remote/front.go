@@ -17,6 +17,8 @@ type front struct {
 	p    *peer
 	name string // as the client calls it
 	sub  session.Subscription
+	// typist says that the client's user can be asked for what code wants to be typed, as long as the client is there; nil: they cannot.
+	typist session.Subscription
 
 	// Under the server's mu:
 	uses   int  // runs that have not ended and calls that go on, which may ask
@@ -34,7 +36,7 @@ func (p *peer) inSession(front string) string {
 }
 
 // newFront makes a front.
-func (p *peer) newFront(ctx context.Context, name string) error {
+func (p *peer) newFront(ctx context.Context, name string, types bool) error {
 	s := p.s
 	taken := &session.Error{Code: session.CodeInvalid, Text: fmt.Sprintf("a front %q has subscribed already", name)}
 	s.mu.Lock()
@@ -48,19 +50,38 @@ func (p *peer) newFront(ctx context.Context, name string) error {
 		return err
 	}
 	f := &front{p: p, name: name, sub: sub}
+	if types {
+		if f.typist, err = s.o.API.Subscribe(ctx, session.SubscribeRequest{Types: true, Kinds: []event.Kind{event.KindQuestion}}); err != nil {
+			sub.Close()
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case p.ctx.Err() != nil || s.closing:
-		sub.Close()
+		f.discard()
 		return context.Canceled
 	case p.fronts[name] != nil:
-		sub.Close()
+		f.discard()
 		return taken
 	}
 	p.fronts[name] = f
 	s.tasks.Go(f.hear)
 	return nil
+}
+
+// discard closes the subscriptions.
+func (f *front) discard() {
+	f.stopTyping()
+	f.sub.Close()
+}
+
+// stopTyping says that the client's user cannot be asked any more for what code wants to be typed.
+func (f *front) stopTyping() {
+	if f.typist != nil {
+		f.typist.Close()
+	}
 }
 
 // leave closes a front that its client does not want any more. Nobody answers its questions.
@@ -71,6 +92,7 @@ func (f *front) leave() {
 		delete(f.p.fronts, f.name)
 	}
 	f.left = true
+	f.stopTyping()
 	f.close()
 }
 
@@ -79,6 +101,7 @@ func (f *front) abandon() {
 	s := f.p.s
 	s.mu.Lock()
 	f.gone = true
+	f.stopTyping()
 	var open []*event.Question
 	for _, a := range s.questions {
 		if a.front == f && a.told.State == event.QuestionAsked {

@@ -99,6 +99,7 @@ type (
 	subscribeParams struct {
 		Front string `json:"front,omitempty"`
 		From  string `json:"from,omitempty"`
+		Types bool   `json:"types,omitempty"`
 	}
 	subscribed struct {
 		At      uint64 `json:"at"`                // position after which events come
@@ -222,6 +223,11 @@ func init() { // not as a value, since some of them need the table
 		}),
 		"session/answer": lasting(func(ctx context.Context, p *peer, m answerParams) (nothing, error) {
 			return nothing{}, p.answerQuestion(ctx, m.Question, m.Choice)
+		}),
+
+		"session/answerInput": lasting(func(ctx context.Context, p *peer, m session.InputAnswer) (nothing, error) {
+			p.did("types what was asked for", m.Run)
+			return nothing{}, p.s.o.API.AnswerInput(ctx, m)
 		}),
 
 		"session/restartPool": lasting(func(ctx context.Context, p *peer, m byParams) (string, error) {

@@ -13,7 +13,7 @@ import (
 // The version of the protocol.
 const (
 	Major = 1
-	Minor = 0
+	Minor = 1
 )
 
 // Hello is what a client tells when it attaches.

@@ -56,6 +56,8 @@ func Describe(events []event.Event) []string {
 			if e.Gone {
 				s = fmt.Sprintf("hang %d is gone", e.Hang)
 			}
+		case *event.Input:
+			s += fmt.Sprintf(" %d %s %q %v %q", e.Input, e.State, e.Prompt, e.Ranks, e.Text)
 		case *event.Log:
 			s += " " + string(e.Level) + ": " + e.Text
 		}

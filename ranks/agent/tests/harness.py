@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -272,6 +273,11 @@ class Node(Peer):
         super().close()
         self.popen.stdin.close()
         self.popen.wait(TIMEOUT)
+
+
+def plain(error: dict[str, Any]) -> str:
+    """Return the traceback of an error without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error["traceback"]))
 
 
 def parent(message: Message) -> str:

@@ -271,6 +271,32 @@ export interface HangEvent {
   gone?: boolean;
 }
 
+export interface InputEvent {
+  event: 'input';
+  /** id of the run */
+  run?: string;
+  /** index of the run's cell, as "dipls cells" prints it */
+  cell?: number;
+  /** the rank */
+  rank?: number;
+  /** true: the local namespace */
+  local?: boolean;
+  /** number of the question in its run, from 1 on */
+  input: number;
+  state: 'asked' | 'answered' | 'withdrawn';
+  prompt?: string;
+  /** what is typed is not to be shown, and is kept nowhere */
+  password?: boolean;
+  /** who asks, or was answered, or does not ask any more; absent for the local namespace */
+  ranks?: number[];
+  /** with answered: what was typed; never of a password */
+  text?: string;
+  /** with answered, in place of a text: nothing more is typed */
+  eof?: boolean;
+  /** with answered: who still asks */
+  waiting?: number[];
+}
+
 export interface LogEvent {
   event: 'log';
   /** id of the run */
@@ -301,6 +327,7 @@ export type DipEvent =
   | PoolStateEvent
   | RunFinishedEvent
   | HangEvent
+  | InputEvent
   | LogEvent;
 
 export interface Position {

@@ -19,6 +19,7 @@ from .ending import Ending
 from .gpu import GPUCache
 from .groups import collectives, mending, operations
 from .interrupts import STARTING, Interrupts
+from .keyboard import Keyboard
 from .link.io_thread import IOThread
 from .lookup import Lookups
 from .moments import Moments
@@ -99,6 +100,7 @@ class _Process:
         self._transfers = Transfers(shell.user_ns, os.path.dirname(spec.path), spec.host)
         self._surroundings: Surroundings | None = None  # the local namespace's
         self._commands = Commands(self._ask, interrupts)
+        self._keyboard = Keyboard(self._publish, interrupts)
         lookups = Lookups(shell)
         self._lookups = {
             "complete_request": lookups.complete,
@@ -107,6 +109,7 @@ class _Process:
         }
         io_thread.dispatcher.serve_at_once("pull_release", self._transfers.release)
         io_thread.dispatcher.serve_at_once("command_reply", self._commands.answer)
+        io_thread.dispatcher.serve_at_once("input_reply", self._keyboard.answer)
         io_thread.dispatcher.serve_at_once("hang", self._app.tell_hang)
         io_thread.dispatcher.answer_at_once("names_request", self._bound)
         if spec.rank is not None:
@@ -119,7 +122,7 @@ class _Process:
     def serve(self, generators: Generators | None) -> int:
         self._shell.plain = self._spec.plain
         commands = self._commands if self._spec.rank is None else None
-        self._shell.attach(self._publish, self._spec.script, commands, self._interrupts)
+        self._shell.attach(self._publish, self._spec.script, self._keyboard, commands, self._interrupts)
         self._start(randomness.renew(self._spec.seed, generators))
         while True:
             try:
@@ -283,6 +286,7 @@ class _Process:
         else:
             try:
                 try:
+                    self._keyboard.connected = True
                     if message.content.keys() & OPERATIONS:
                         reply = self._shell.operate(message.content, self._about_to_run(moments))
                     else:
@@ -294,6 +298,7 @@ class _Process:
                     self._output.settle()
                 finally:
                     self._interrupts.end()
+                    self._keyboard.connected = False
             except BaseException as err:  # an interrupt has struck IPython itself, or `settle`
                 self._interrupts.end()
                 self._leave_if_forked()

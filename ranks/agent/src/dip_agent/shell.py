@@ -33,20 +33,11 @@ from traitlets.config import Config
 from . import files, gpu, magics, paths, snapshots, spawned, tracebacks
 from .commands import Commands
 from .interrupts import Interrupts
+from .keyboard import AT_A_BREAKPOINT, Keyboard, no_keyboard
 from .source import Compiler, Transformations, docstring
 from .wire import text
 
 Publish = Callable[[str, "dict[str, Any]"], None]
-
-
-class NoKeyboardError(RuntimeError):
-    """`input()` or the like was called where nobody can type."""
-
-    def __init__(self, what: str, advice: str):
-        super().__init__(f"{what} cannot work here: no keyboard is connected to this process. {advice}")
-
-
-AT_A_BREAKPOINT = "Split the cell there: what it has set can be looked at after each part, on every rank."
 
 
 class _ResultHook(DisplayHook):
@@ -149,7 +140,12 @@ class Shell(InteractiveShell):
         return shell
 
     def attach(
-        self, publish: Publish, script: str, commands: Commands | None = None, interrupts: Interrupts | None = None
+        self,
+        publish: Publish,
+        script: str,
+        keyboard: Keyboard,
+        commands: Commands | None = None,
+        interrupts: Interrupts | None = None,
     ) -> None:
         """Publish by `publish(type, content)`, and act as the script at `script`, if there is one.
 
@@ -165,9 +161,8 @@ class Shell(InteractiveShell):
         sys.argv = [script]
         self._file = script
         self._document(script)
-        value = "Put the value into the file, into an environment variable or on the command line."
-        builtins.input = self.raw_input_original = no_keyboard("input()", value)
-        getpass.getpass = no_keyboard("getpass()", value)
+        builtins.input = self.raw_input_original = keyboard.input
+        getpass.getpass = keyboard.getpass
         sys.breakpointhook = no_keyboard("breakpoint()", AT_A_BREAKPOINT)
         # At every SystemExit IPython gives an advice that is only for terminals.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
@@ -495,15 +490,6 @@ def _be_interactive() -> None:
 
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
-
-
-def no_keyboard(what: str, advice: str) -> Callable[..., Any]:
-    """Return a replacement for a function that would wait for somebody to type."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise NoKeyboardError(what, advice)
-
-    return refuse
 
 
 def _display(data: dict[str, Any], metadata: dict[str, Any] | None) -> dict[str, Any]:

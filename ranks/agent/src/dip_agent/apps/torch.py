@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from ..groups import collectives, connections, mending
-from ..shell import AT_A_BREAKPOINT, no_keyboard
+from ..keyboard import AT_A_BREAKPOINT, no_keyboard
 
 
 class TorchApp:
