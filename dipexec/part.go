@@ -40,8 +40,9 @@ type part struct {
 type outcome struct {
 	status  event.Status
 	elapsed time.Duration
-	count   int // of the process's executions
-	exit    int // argument of sys.exit, if the code failed by that; 0: it did not
+	count   int   // of the process's executions
+	peak    int64 // of its GPU memory, in bytes; 0: it uses no GPU
+	exit    int   // argument of sys.exit, if the code failed by that; 0: it did not
 	failure *event.Failure
 }
 
@@ -218,7 +219,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	case err != nil: // the reply made no sense
 		ev.Status = event.StatusError
 	default:
-		o.count = reply.ExecutionCount
+		o.count, o.peak = reply.ExecutionCount, max(reply.PeakMemory, 0)
 		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
 			o.exit = reply.ExitCode
 		}

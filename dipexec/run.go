@@ -677,7 +677,7 @@ func (r *run) finish(status event.Status, reason string) {
 		o := p.outcome()
 		r.report.Parts = append(r.report.Parts, event.PartReport{
 			Who: p.proc.who, Status: o.status, Elapsed: o.elapsed, ExecutionCount: o.count, ExitCode: o.exit, Failure: o.failure,
-			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(),
+			Seed: p.proc.p.Seed(), GroupTimeout: p.proc.p.GroupTimeout(), PeakMemory: o.peak,
 		})
 		if status == event.StatusError {
 			r.report.ExitCode = max(r.report.ExitCode, o.exit)

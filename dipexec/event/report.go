@@ -27,5 +27,6 @@ type PartReport struct {
 	Seed           *int64        `json:"seed,omitempty"`          // that the process began with; nil: none
 	GroupTimeout   time.Duration `json:"group_timeout,omitempty"` // of its collectives; 0: nobody has chosen one
 	ExitCode       int           `json:"exit_code,omitempty"`     // argument of sys.exit, if the code failed by that; 0: it did not
+	PeakMemory     int64         `json:"peak_memory,omitempty"`   // bytes of GPU memory that torch had allocated at most meanwhile; 0: there is no GPU
 	Failure        *Failure      `json:"failure,omitempty"`       // the exception, if there was one
 }

@@ -56,6 +56,7 @@ type PartRecord struct {
 	ExecutionCount int          `json:"execution_count,omitempty"`
 	Seed           *int64       `json:"seed,omitempty"`          // of its random generators; absent: none was chosen
 	GroupTimeout   float64      `json:"group_timeout,omitempty"` // seconds that its collectives wait for others; absent: none was chosen
+	PeakMemory     int64        `json:"peak_memory,omitempty"`   // bytes of GPU memory that torch had allocated at most meanwhile; absent: there is no GPU
 }
 
 // recordEnd is how run.json ends.
@@ -96,7 +97,7 @@ func (r *Record) addEnd(report event.Report, at time.Time) {
 		p := &report.Parts[i]
 		part := PartRecord{
 			Local: p.Who.IsLocal(), Status: p.Status, Seconds: event.Seconds(p.Elapsed), ExecutionCount: p.ExecutionCount,
-			Seed: p.Seed, GroupTimeout: event.Seconds(p.GroupTimeout),
+			Seed: p.Seed, GroupTimeout: event.Seconds(p.GroupTimeout), PeakMemory: p.PeakMemory,
 		}
 		if rank, ok := p.Who.Rank(); ok {
 			ranks[i] = rank

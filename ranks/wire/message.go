@@ -324,8 +324,9 @@ type Moments struct {
 type ExecuteReply struct {
 	Status
 	ExecutionCount int               `json:"execution_count"`
-	ExitCode       int               `json:"exit_code,omitempty"` // argument of sys.exit, if the cell failed by that
-	Groups         map[string]uint64 `json:"groups,omitempty"`    // if the rank has joined process groups: how many collectives each group was asked for
+	ExitCode       int               `json:"exit_code,omitempty"`   // argument of sys.exit, if the cell failed by that
+	PeakMemory     int64             `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most meanwhile; 0: there is no GPU
+	Groups         map[string]uint64 `json:"groups,omitempty"`      // if the rank has joined process groups: how many collectives each group was asked for
 }
 
 // Stream heads a piece of output; the bytes are Buffers[0] of its message.

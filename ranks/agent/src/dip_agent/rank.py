@@ -24,6 +24,7 @@ from .link.io_thread import IOThread
 from .lookup import Lookups
 from .moments import Moments
 from .output import Output
+from .peaks import Peaks
 from .randomness import Generators
 from .ring import STDERR, STDOUT, Ring
 from .shell import Shell
@@ -93,6 +94,7 @@ class _Process:
         self._pid = os.getpid()
         self._app = apps.AppRunner(spec, shell.user_ns)
         self._gpu: GPUCache | None = None  # to be freed after cells
+        self._peaks = Peaks()
         self._started: dict[str, Any] = {}  # content of the answer to hello
         self._header = wire.NO_PARENT  # of the request that runs, or ran last
         self._path = ""  # of the cell that runs, or ran last
@@ -280,6 +282,7 @@ class _Process:
         self._path = str(message.content.get("path") or "")
         # Some of IPython's code swallows an interrupt. So interrupts are put off until the user's code runs.
         self._interrupts.hold()
+        self._peaks.begin()
         if not self._interrupts.begin(message.id):
             self._interrupts.end()
             reply: dict[str, Any] = {"status": "aborted", "execution_count": self._shell.execution_count}
@@ -304,6 +307,8 @@ class _Process:
                 self._leave_if_forked()
                 reply = self._shell.report(err)
         self._transfers.prune()
+        if peak := self._peaks.end():
+            reply["peak_memory"] = peak
         if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
             self._gpu.free_if_changed()
         if self._spec.rank is not None and (groups := collectives.counts()):

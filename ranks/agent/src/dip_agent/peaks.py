@@ -1,0 +1,90 @@
+"""How much GPU memory torch has allocated at most during a cell.
+
+torch keeps one peak, which `torch.cuda.reset_peak_memory_stats` begins anew. A cell of the user's may rely on it, so
+what torch tells of peaks stays what it would be if nobody had begun them anew for each cell.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from typing import Any, Callable
+
+log = logging.getLogger(__name__)
+
+
+class Peaks:
+    """The peak of the device that this process uses. Where torch uses no GPU, it costs two look-ups for each cell."""
+
+    def __init__(self) -> None:
+        """Begin to measure with the first cell after torch has begun to use a GPU."""
+        self._stats: Callable[..., dict[str, Any]] | None = None  # torch's own
+        self._reset: Callable[..., None] | None = None  # likewise
+        self._earlier: dict[int, dict[str, Any]] = {}  # by device: peaks that torch has forgotten for our sake
+        self._broken = False  # torch could not tell, such as after an illegal access
+
+    def begin(self) -> None:
+        """Begin anew. Raises nothing."""
+        self._try(self._begin)
+
+    def end(self) -> int:
+        """Return the peak since `begin` in bytes, 0 without a GPU. Raises nothing."""
+        return self._try(self._end) or 0
+
+    def _try(self, measure: Callable[[Any], int]) -> int:
+        cuda = getattr(sys.modules.get("torch"), "cuda", None)
+        if self._broken or cuda is None or not cuda.is_initialized():
+            return 0
+        try:
+            return measure(cuda)
+        except Exception:
+            self._broken = True
+            log.warning("the peak of GPU memory is not known any more", exc_info=True)
+            return 0
+
+    def _begin(self, cuda: Any) -> int:
+        if self._stats is None or self._reset is None:
+            self._stats, self._reset = self._remember(cuda)
+        device = cuda.current_device()
+        _raise_peaks(self._earlier.setdefault(device, {}), self._stats(device))
+        self._reset(device)
+        return 0
+
+    def _end(self, cuda: Any) -> int:
+        stats = self._stats or cuda.memory.memory_stats_as_nested_dict
+        return int(stats(cuda.current_device())["allocated_bytes"]["all"]["peak"])
+
+    def _remember(self, cuda: Any) -> tuple[Callable[..., dict[str, Any]], Callable[..., None]]:
+        """Have torch tell peaks that it has forgotten, until the user asks it to forget them. Returns its own."""
+        memory = cuda.memory
+        stats, reset = memory.memory_stats_as_nested_dict, memory.reset_peak_memory_stats
+
+        def number(device: Any) -> int:
+            index = memory._get_device_index(device, optional=True)
+            return int(index)
+
+        @functools.wraps(stats)
+        def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
+            found = stats(device)
+            _raise_peaks(found, self._earlier.get(number(device), {}))
+            return found
+
+        @functools.wraps(reset)
+        def reset_peak_memory_stats(device: Any = None) -> None:
+            self._earlier.pop(number(device), None)
+            reset(device)
+
+        for module in (memory, cuda):
+            module.memory_stats_as_nested_dict = memory_stats_as_nested_dict
+            module.reset_peak_memory_stats = reset_peak_memory_stats
+        return stats, reset
+
+
+def _raise_peaks(stats: dict[str, Any], others: dict[str, Any]) -> None:
+    """Raise every `peak` in nested statistics to that of others, in place."""
+    for key, other in others.items():
+        if isinstance(other, dict):
+            _raise_peaks(stats.setdefault(key, {}), other)
+        elif key == "peak":
+            stats[key] = max(stats.get(key, 0), other)
