@@ -137,7 +137,7 @@ func (s *Store) admit(r *Recorder) error {
 	}
 	s.silent[r] = struct{}{}
 	if s.ageing == nil && !s.closed {
-		s.ageing = time.AfterFunc(createAfter, s.createLong)
+		s.ageing = time.AfterFunc(createAfter, s.age)
 	}
 	return nil
 }
@@ -149,13 +149,17 @@ func (s *Store) forget(r *Recorder) {
 	delete(s.silent, r)
 }
 
-// createLong gives directories to silent runs that go on for long: if the server is killed, it is known that they ran. One timer for all runs:
-// setting a timer costs more than a short run.
-func (s *Store) createLong() {
+// age gives directories to silent runs that go on for long: if the server is killed, it is known that they ran. Those that have ended it writes down.
+// One timer for all runs: setting a timer costs more than a short run.
+func (s *Store) age() {
 	s.mu.Lock()
 	silent := slices.Collect(maps.Keys(s.silent))
-	if s.ageing = nil; len(silent) > 0 && !s.closed {
-		s.ageing = time.AfterFunc(createAfter, s.createLong)
+	s.ageing = nil
+	if !s.closed { // otherwise Close writes down what has ended
+		if len(silent) > 0 {
+			s.ageing = time.AfterFunc(createAfter, s.age)
+		}
+		s.work.Go(func() { s.writeSilent(s.takeEnded()) })
 	}
 	s.mu.Unlock()
 	for _, r := range silent {

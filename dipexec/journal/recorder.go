@@ -135,6 +135,7 @@ func (r *Recorder) Finish(report event.Report, at time.Time) (kept bool) {
 			r.fail(err)
 		}
 	case report.Status == event.StatusOK: // it stays silent, unless late output comes
+		r.store.remember(r.record)
 	case r.create() == nil:
 		r.flush()
 	}

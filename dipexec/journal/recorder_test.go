@@ -114,7 +114,7 @@ func TestLongRuns(t *testing.T) {
 	long, ended := begin("long", time.Now().Add(-time.Hour)), begin("ended", time.Now().Add(-time.Hour))
 	short := begin("short", time.Now().Add(time.Hour))
 	ended.Finish(event.Report{Status: event.StatusOK}, time.Now())
-	j.createLong()
+	j.age()
 	for rj, want := range map[*Recorder]bool{long: true, ended: false, short: false} {
 		if _, err := os.Stat(rj.dir); (err == nil) != want {
 			t.Errorf("%s: %v", rj.record.Run, err)

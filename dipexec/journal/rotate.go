@@ -99,6 +99,7 @@ func (s *Store) rotate(now time.Time) {
 	if private.Check(s.dir) != nil { // it does not exist, or others could have put something there: nothing is removed
 		return
 	}
+	s.removeSilent(now)
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return

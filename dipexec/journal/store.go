@@ -40,8 +40,8 @@ type Options struct {
 // Store is a directory with one directory a run. The oldest runs are removed when there are too many; a run that is being
 // written, by whatever process, is never touched.
 //
-// A silent run leaves no directory. Most runs are silent, and creating files would cost more CPU time than the rest of the run. A run is
-// not silent if it has output, an exception, an event that not every run has, or a bad end, or if it takes long.
+// A silent run leaves no directory. Most runs are silent, and creating files would cost more CPU time than the rest of the run. What ran is written
+// down later, for many of them at once. A run is not silent if it has output, an exception, an event that not every run has, or a bad end, or if it takes long.
 type Store struct {
 	dir      string
 	dirErr   error // why there is none
@@ -70,7 +70,8 @@ type Store struct {
 	spare     *runFiles              // for the next run that is not silent; nil: none
 	preparing bool                   // a spare is being made
 	silent    map[*Recorder]struct{} // runs that go on and have no directory
-	ageing    *time.Timer            // ends the silence of those that take long; nil: there were none
+	ended     silentRuns             // and those that have ended
+	ageing    *time.Timer            // ends the silence of those that take long, and writes down those that have ended; nil: there are none
 
 	lacking     []*Recorder // the first runs whose journals lack something, at most maxLacking
 	lackingMore int         // how many more
@@ -113,7 +114,7 @@ func DefaultDir() (string, error) {
 // Dir is the directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Close waits for the removal of old runs to end. The recorders have to be finished before.
+// Close writes down the last silent runs, and waits for the removal of old runs to end. The recorders have to be finished before.
 func (s *Store) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -124,6 +125,7 @@ func (s *Store) Close() {
 	}
 	s.mu.Unlock()
 	s.work.Wait()
+	s.writeSilent(s.takeEnded())
 	if f := s.takeSpare(); f != nil {
 		f.discard()
 	}
