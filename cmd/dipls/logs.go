@@ -24,24 +24,27 @@ import (
 )
 
 const logsHelp = `Print what a RUN has put out, on all of its processes: the same line of several ranks once, "[0-3] epoch 1". It is read from the
-run's journal, so it may be a run of a session, of 'dipls run', or of an editor, also one that has ended long ago. --list tells the runs.
+run's journal, so it may be a run of a session, of 'dipls run', or of an editor, also one that has ended long ago. 'dipls runs'
+lists them.
 
-Without RUN it is the latest run of the session: that of -s, else of this folder or the nearest one above it; where there is no session, the latest of all.
+Without RUN, or with "last", it is the latest run of the session: that of -s, else of this folder or the nearest one above it; where there is no session, the latest of all.
 
 -f goes on until the run has ended, or the process that runs it. Ctrl-C leaves, and the run goes on.
 
 Exit codes: 0; 1 the journal cannot be read, or RANK has no part in the run; 2 there is no such run, or it is not clear which session is meant;
 130 Ctrl-C`
 
-// listedRuns is how many of the latest runs are listed.
-const listedRuns = 10
+// latestShown is how many runs are named to whoever has named one that there is not.
+const latestShown = 10
+
+// lastRun is the word for the latest run.
+const lastRun = "last"
 
 // logsFlags are the flags of dipls logs.
 type logsFlags struct {
 	session sessionFlag
 	rank    string
 	follow  bool
-	list    bool
 }
 
 func newLogs() *cobra.Command {
@@ -50,13 +53,13 @@ func newLogs() *cobra.Command {
 		Use:     "logs [RUN]",
 		Short:   "print what a run has put out",
 		Long:    logsHelp,
-		Example: "  dipls logs -f\n  dipls logs 3f9a2c-1 --rank 3\n  dipls logs --list",
+		Example: "  dipls logs -f\n  dipls logs 3f9a2c-1 --rank 3\n  dipls logs last",
 		Args:    oneAtMost("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			signal.Ignore(syscall.SIGPIPE)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 			defer stop()
-			err := f.print(ctx, cmd, strings.Join(args, ""))
+			err := f.print(ctx, cmd, strings.TrimSuffix(strings.Join(args, ""), lastRun))
 			switch {
 			case ctx.Err() != nil:
 				return &exitError{exitInterrupted, nil}
@@ -69,7 +72,6 @@ func newLogs() *cobra.Command {
 	f.session.add(cmd.Flags())
 	cmd.Flags().StringVarP(&f.rank, "rank", "r", "", "only of this `RANK`, or \"local\"")
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on until the run has ended")
-	cmd.Flags().BoolVar(&f.list, "list", false, fmt.Sprintf("list the latest %d runs that have put something out", listedRuns))
 	return cmd
 }
 
@@ -92,14 +94,6 @@ func (f *logsFlags) print(ctx context.Context, cmd *cobra.Command, run string) e
 	}
 	if err != nil {
 		return err
-	}
-	if f.list {
-		for _, line := range runLines(latestRuns(dir, of), newScreen(cmd.OutOrStdout()).columns(), time.Now()) {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), line); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	found, err := f.find(ctx, cmd.ErrOrStderr(), dir, of, run)
 	if err != nil || found == "" {
@@ -167,7 +161,7 @@ func (f *logsFlags) find(ctx context.Context, errOut io.Writer, dir string, of *
 			fmt.Fprintln(errOut, "no run has put anything out yet")
 			return "", nil
 		}
-		return latest[len(latest)-1].dir, nil
+		return latest[len(latest)-1].Journal, nil
 	}
 	found := journal.Find(dir, run)
 	if found == "" && of != nil && slices.ContainsFunc(of.Runs, func(r session.AboutRun) bool { return r.ID == run }) {
@@ -177,6 +171,10 @@ func (f *logsFlags) find(ctx context.Context, errOut io.Writer, dir string, of *
 		}
 		return f.await(ctx, errOut, dir, of, run)
 	}
+	if found == "" && isSilent(dir, run) {
+		fmt.Fprintf(errOut, "run %s has put nothing out\n", clean.Line(run))
+		return "", nil
+	}
 	if found == "" {
 		fmt.Fprintf(errOut, "dipls: there is no run %s that has put anything out\n", clean.Line(run))
 		if latest := latestRuns(dir, of); len(latest) > 0 {
@@ -185,6 +183,12 @@ func (f *logsFlags) find(ctx context.Context, errOut io.Writer, dir string, of *
 		return "", &exitError{exitUsage, nil}
 	}
 	return found, nil
+}
+
+// isSilent reports whether a run is known that has put nothing out.
+func isSilent(dir, run string) bool {
+	runs, _ := session.PastRuns(dir, session.PastRequest{})
+	return slices.ContainsFunc(runs, func(r session.PastRun) bool { return r.Run == run && r.Journal == "" })
 }
 
 // awaitEvery is how often is looked for a run that has put nothing out yet.
@@ -223,64 +227,15 @@ func (f *logsFlags) await(ctx context.Context, errOut io.Writer, dir string, of 
 	}
 }
 
-// keptRun is a run with a journal.
-type keptRun struct {
-	dir string
-	journal.Record
-}
-
-// latestRuns are the latest runs in the directory of a journal, oldest first; only those of a session if it is not nil.
-func latestRuns(dir string, of *session.About) (latest []keptRun) {
-	for _, run := range slices.Backward(journal.Runs(dir)) {
-		record, err := journal.ReadRecord(run)
-		switch {
-		case err != nil: // it is being made, or removed
-			continue
-		case of != nil && (record.Server != of.PID || record.Started.Before(of.Since.Add(-time.Second))):
-			continue
-		}
-		if latest = append(latest, keptRun{run, record}); len(latest) == listedRuns {
-			break
-		}
+// latestRuns are the latest runs in the directory of a journal that have put something out, oldest first; only those of a session if it is not nil.
+func latestRuns(dir string, of *session.About) []session.PastRun {
+	request := session.PastRequest{Loud: true, Limit: latestShown}
+	if of != nil {
+		request.Server, request.Since = of.PID, of.Since.Add(-time.Second)
 	}
-	// Names of directories tell the second, and then the id as text.
-	slices.SortStableFunc(latest, func(a, b keptRun) int { return a.Started.Compare(b.Started) })
+	latest, _ := session.PastRuns(dir, request) // none can be read, or there are none
+	slices.Reverse(latest)
 	return latest
-}
-
-// runLines list runs.
-func runLines(runs []keptRun, width int, now time.Time) []string {
-	if len(runs) == 0 {
-		return []string{"no run has put anything out yet"}
-	}
-	t := table{columns: []column{
-		{title: "RUN"}, {title: "BEGAN"}, {title: "CELL"}, {title: "FILE", leave: 2}, {title: "WHERE", leave: 3}, {title: "ENDED", leave: 1},
-	}}
-	for _, r := range runs {
-		began := r.Started.Local().Format("15:04:05")
-		if now.Sub(r.Started) > 12*time.Hour {
-			began = r.Started.Local().Format("2006-01-02 15:04")
-		}
-		file := ""
-		if r.Path != "" {
-			file = clean.Line(fmt.Sprintf("%s:%d", filepath.Base(string(r.Path)), r.Line))
-		}
-		label := strings.TrimPrefix((&view.Run{Index: r.Cell, Title: r.Title}).Label(), "cell ")
-		t.rows = append(t.rows, []string{r.Run, began, label, file, cells.NameTarget(r.Target), howEnded(r)})
-	}
-	t.fit(width)
-	return t.lines()
-}
-
-// howEnded is how a run has ended, or that it has not.
-func howEnded(r keptRun) string {
-	switch {
-	case !r.Finished.IsZero():
-		return fmt.Sprintf("%s after %s", r.Status, view.FormatDuration(r.Finished.Sub(r.Started)))
-	case journal.Going(r.dir):
-		return "goes on"
-	}
-	return "its process was killed"
 }
 
 // runHeading is a line above a run's output.

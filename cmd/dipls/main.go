@@ -92,7 +92,7 @@ Sessions outlive the editor: "dipls sessions" lists those that live, "dipls atta
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
-	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newInterrupt(), newStop())
+	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newRuns(), newInterrupt(), newStop())
 	root.AddCommand(newExec(), newPush(), newPull(), newJoin())
 	return root
 }
