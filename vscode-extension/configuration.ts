@@ -50,6 +50,13 @@ const own: Record<string, Property> = {
     markdownDescription: 'Show in the gutter how each cell ran.',
     scope: 'resource',
   },
+  'dip.results.network': {
+    type: 'boolean',
+    default: false,
+    markdownDescription:
+      'Let rich output load scripts, images and data from the network. Outputs run in frames of their own in any case, and reach nothing of VS Code.',
+    scope: 'window',
+  },
   'dip.results.reveal': {
     type: 'string',
     enum: ['never', 'onOutput', 'onRich', 'onError'],
@@ -77,8 +84,16 @@ const meaningless = ['dip.failures'];
 /** Settings with another default here: the results view has what cells print, and each diagnostic would be underlined and counted. */
 const defaults: Readonly<Record<string, Property['default']>> = { 'dip.diagnostics.output': 'off' };
 
-/** The settings that say what is run. Only a trusted workspace may set them, and none may set `dip.server.path`. */
-export const executable = ['dip.python', 'dip.preload', 'dip.app', 'dip.hosts', 'dip.hostsPrologue', 'dip.server.path'];
+/** The settings that say what is run, and what output may reach. Only a trusted workspace may set them, and none may set `dip.server.path`. */
+export const executable = [
+  'dip.python',
+  'dip.preload',
+  'dip.app',
+  'dip.hosts',
+  'dip.hostsPrologue',
+  'dip.results.network',
+  'dip.server.path',
+];
 
 function property(row: SettingRow): Property {
   const { type, default: initial, doc } = row;

@@ -1,7 +1,7 @@
 /**
  * A person's work with the extension, from the first lens to the closed window, in a session that ends with the window. The tests follow one another.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { beforeAll, expect, it } from 'vitest';
@@ -124,6 +124,38 @@ it('shows the plot of each rank in the results panel', async () => {
   }
   await results.getByRole('button', { name: 'Side by side' }).click();
   await screenshot('results');
+});
+
+it('draws rich output in frames that reach neither the page nor the network', async () => {
+  await window.openFile('rich.py');
+  await window.clickLens('Rich output', 'Locally');
+  await window.outcome('Rich output', /^✓/);
+  const results = await window.results();
+  await results.getByRole('combobox', { name: 'Whose output' }).selectOption({ label: 'Local' });
+  await results.getByRole('textbox', { name: 'Filter results' }).fill('HTML object');
+  const drawn = results.frameLocator('iframe');
+  await drawn.getByText('drawn by a script, without a network', { exact: true }).waitFor();
+  await results.getByText('It wants to load from cdn.example.org').waitFor();
+  for (const [text, selector] of [
+    ['Markdown object', '.katex-html'],
+    ['Latex object', '.katex-display'],
+    ['alt.Chart', 'svg .mark-rect path'],
+    ['Figure(', 'svg .scatterlayer path'],
+  ] as const) {
+    await results.getByRole('textbox', { name: 'Filter results' }).fill(text);
+    await drawn.locator(selector).first().waitFor();
+  }
+  await results.getByRole('button', { name: /large$/ }).click();
+  const large = await window.editorPage();
+  await large.frameLocator('iframe').locator('svg .scatterlayer path').first().waitFor();
+  await large.getByRole('button', { name: 'Zoom in (+)' }).click();
+  await large.getByText('125 %').waitFor();
+  await large.getByRole('button', { name: 'Save as PNG' }).click();
+  await window.answer('Save output', path.join(code.folder, 'loss.png'));
+  await until('the picture is there', async () => (await readFile(path.join(code.folder, 'loss.png'))).length > 1000);
+  await window.run('View: Close Editor');
+  await results.getByRole('textbox', { name: 'Filter results' }).fill('');
+  await results.getByRole('combobox', { name: 'Whose output' }).selectOption({ label: 'Seen ranks' });
 });
 
 it('interrupts an endless cell', async () => {

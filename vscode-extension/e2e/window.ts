@@ -225,7 +225,14 @@ export class Window {
   /** What is in the results panel, which is brought into view. */
   async results(): Promise<FrameLocator> {
     await this.run('Dip Results: Focus on Dip Results View');
-    return this.page.frameLocator('iframe.webview.ready').frameLocator('#active-frame');
+    return this.page.frameLocator('iframe.webview.ready >> nth=0').frameLocator('#active-frame');
+  }
+
+  /** The page in the editor that was opened last. */
+  async editorPage(): Promise<FrameLocator> {
+    const frames = this.page.locator('iframe.webview.ready');
+    await until('the page of the editor is there', async () => (await frames.count()) > 1);
+    return this.page.frameLocator('iframe.webview.ready >> nth=-1').frameLocator('#active-frame');
   }
 
   /** Says that the folder is trusted. */

@@ -15,6 +15,11 @@ interface Pending {
   ranks: Map<number, readonly number[]>;
 }
 
+/** What a run is called. */
+export function titleOf({ event, id }: Run): string {
+  return event.title ?? (event.cell === undefined ? (id === '' ? 'Dip' : 'Run') : `Cell ${event.cell}`);
+}
+
 /** Collects changes until they are taken: the last state of what changes often, and only the new ones of a run's entries. */
 export class Deltas implements RunsListener {
   private readonly pending = new Map<Run, Pending>();
@@ -138,7 +143,7 @@ export class Deltas implements RunsListener {
     const { event } = run;
     const cell = event.cell === undefined ? '' : `cell ${event.cell}`;
     return {
-      title: event.title ?? (cell ? `Cell ${event.cell ?? ''}` : run.id === '' ? 'Dip' : 'Run'),
+      title: titleOf(run),
       place: [
         ...(event.path === undefined ? [] : [path.basename(event.path), event.title ? cell : '']),
         run.by === undefined || run.by === here ? '' : `by ${run.by}`,

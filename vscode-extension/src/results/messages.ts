@@ -1,7 +1,7 @@
 /** What the extension and its results view say to each other. */
 import type { Part, Status } from '../runs';
 import type { LiveLine } from '../runs';
-import type { Output } from '../timeline';
+import type { Output, Rich } from '../timeline';
 
 /** Names a run in the view, also one without an id. */
 export type RunKey = number;
@@ -68,7 +68,16 @@ export type FromView =
   /** A place in a file, as output names it: an absolute path or not, a line from 1. */
   | { readonly type: 'open'; readonly path: string; readonly line: number }
   | { readonly type: RunAction; readonly key: RunKey }
-  | { readonly type: 'copy'; readonly text: string };
+  | { readonly type: 'copy'; readonly text: string }
+  /** Something with an entry of a run: open it large, save it as a file. */
+  | { readonly type: EntryAction; readonly key: RunKey; readonly entry: number }
+  /** Show the setting that allows outputs to use the network. */
+  | { readonly type: 'network' };
+
+const entryActions = ['enlarge', 'save'] as const;
+
+/** What can be done with an entry. */
+export type EntryAction = (typeof entryActions)[number];
 
 export const runActions = ['goToCell', 'showOutput', 'interrupt'] as const;
 
@@ -77,8 +86,8 @@ export type RunAction = (typeof runActions)[number];
 
 /** A message of the view, if it is a valid one: the page shows what programs have made, so nothing from it is trusted. */
 export function fromView(message: unknown): FromView | undefined {
-  const { type, path, line, key, text } = fields(message);
-  if (type === 'ready' || type === 'taken') {
+  const { type, path, line, key, text, entry } = fields(message);
+  if (type === 'ready' || type === 'taken' || type === 'network') {
     return { type };
   }
   if (type === 'open') {
@@ -86,6 +95,12 @@ export function fromView(message: unknown): FromView | undefined {
   }
   if (type === 'copy') {
     return typeof text === 'string' ? { type, text } : undefined;
+  }
+  const wanted = entryActions.find((name) => name === type);
+  if (wanted) {
+    return Number.isInteger(key) && Number.isInteger(entry)
+      ? { type: wanted, key: key as number, entry: entry as number }
+      : undefined;
   }
   const action = runActions.find((name) => name === type);
   return action && Number.isInteger(key) ? { type: action, key: key as number } : undefined;
@@ -95,6 +110,43 @@ export function fromView(message: unknown): FromView | undefined {
 export function isToView(message: unknown): message is ToView {
   const { type, runs, command } = fields(message);
   return (type === 'update' && Array.isArray(runs)) || (type === 'do' && viewCommands.some((name) => name === command));
+}
+
+/** What a page of one output is told. */
+export interface ToEnlarged {
+  readonly type: 'show';
+  readonly output: Rich;
+  /** Whose output it is, in words. */
+  readonly whose: string;
+}
+
+export function isToEnlarged(message: unknown): message is ToEnlarged {
+  const { type, output } = fields(message);
+  return type === 'show' && typeof output === 'object';
+}
+
+export type FromEnlarged =
+  | { readonly type: 'ready' | 'network' }
+  | { readonly type: 'save'; readonly extension: 'png' | 'svg'; readonly content: Uint8Array }
+  /** A sentence for the user. */
+  | { readonly type: 'tell'; readonly text: string };
+
+/** A message of a page of one output, if it is a valid one. */
+export function fromEnlarged(message: unknown): FromEnlarged | undefined {
+  const { type, extension, content, text } = fields(message);
+  switch (type) {
+    case 'ready':
+    case 'network':
+      return { type };
+    case 'save':
+      return (extension === 'png' || extension === 'svg') && content instanceof Uint8Array
+        ? { type, extension, content }
+        : undefined;
+    case 'tell':
+      return typeof text === 'string' ? { type, text: text.slice(0, 200) } : undefined;
+    default:
+      return undefined;
+  }
 }
 
 function fields(message: unknown): Readonly<Record<string, unknown>> {

@@ -1,13 +1,15 @@
 /** The view "Dip Results": the extension's side of it. */
-import { randomBytes } from 'node:crypto';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { hostsOf, whose } from '../ranks';
 import type { Run, Runs } from '../runs';
 import type { Server } from '../server';
 import type { Entry } from '../timeline';
-import { Deltas } from './deltas';
+import { Deltas, titleOf } from './deltas';
+import { openEnlarged } from './enlarged';
 import {
+  type EntryAction,
   type FromView,
   fromView,
   type RunAction,
@@ -17,7 +19,9 @@ import {
   type ViewCommand,
   viewCommands,
 } from './messages';
+import { bundleOf, page } from './page';
 import { type Reveal, reveals } from './reveal';
+import { saveOutput } from './save';
 
 const viewId = 'dip.results';
 
@@ -56,6 +60,12 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
         this.deltas.dispose();
       }),
       vscode.window.registerWebviewViewProvider(viewId, this),
+      vscode.workspace.onDidChangeConfiguration((change) => {
+        if (this.view && change.affectsConfiguration('dip.results.network')) {
+          this.ready = false;
+          this.load(this.view.webview);
+        }
+      }),
       vscode.commands.registerCommand('dip.results.clear', () => {
         runs.clear();
       }),
@@ -70,8 +80,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
 
   resolveWebviewView(view: vscode.WebviewView): void {
     const { webview } = view;
-    const bundle = vscode.Uri.joinPath(this.context.extensionUri, 'dist');
-    webview.options = { enableScripts: true, localResourceRoots: [bundle] };
+    webview.options = { enableScripts: true, localResourceRoots: [bundleOf(this.context)] };
     this.view = view;
     webview.onDidReceiveMessage((message: unknown) => {
       const known = fromView(message);
@@ -84,7 +93,11 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     view.onDidChangeVisibility(() => {
       this.ready = false; // the page is gone; a new one will say when it is ready
     });
-    webview.html = page(webview, bundle);
+    this.load(webview);
+  }
+
+  private load(webview: vscode.Webview): void {
+    webview.html = page(webview, bundleOf(this.context), 'results', 'Dip Results');
   }
 
   dispose(): void {
@@ -106,6 +119,13 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
         break;
       case 'copy':
         await vscode.env.clipboard.writeText(message.text);
+        break;
+      case 'network':
+        await vscode.commands.executeCommand('workbench.action.openSettings', 'dip.results.network');
+        break;
+      case 'enlarge':
+      case 'save':
+        await this.actOn(message.type, message.key, message.entry);
         break;
       default:
         await this.act(message.type, message.key);
@@ -171,6 +191,21 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }
   }
 
+  /** Does something with rich output of a run. */
+  private async actOn(action: EntryAction, key: RunKey, id: number): Promise<void> {
+    const run = this.deltas.run(key);
+    const entry = run?.timeline.entries.find((entry) => entry.id === id);
+    if (!run || entry?.output.kind !== 'rich') {
+      return;
+    }
+    if (action === 'save') {
+      await saveOutput(entry.output);
+      return;
+    }
+    const ranks = whose(entry.ranks, hostsOf([...run.parts.values()]));
+    openEnlarged(this.context, entry.output, ranks, `${titleOf(run)} · ${ranks}`);
+  }
+
   /** Shows the cell of a run at its present place, which may have changed since it ran. */
   private async goToCell(run: Run): Promise<void> {
     const { path: file, line } = run.event;
@@ -218,24 +253,4 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
 async function show(document: vscode.TextDocument, line: number): Promise<void> {
   const at = new vscode.Position(Math.min(Math.max(0, line), document.lineCount - 1), 0);
   await vscode.window.showTextDocument(document, { selection: new vscode.Range(at, at) });
-}
-
-/** The view's page: it may load its own script and style, and show images that are in its text. Nothing else. */
-function page(webview: vscode.Webview, bundle: vscode.Uri): string {
-  const nonce = randomBytes(16).toString('base64');
-  const script = webview.asWebviewUri(vscode.Uri.joinPath(bundle, 'results.js')).toString();
-  const style = webview.asWebviewUri(vscode.Uri.joinPath(bundle, 'results.css')).toString();
-  const policy = `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:`;
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>Dip Results</title>
-<link rel="stylesheet" nonce="${nonce}" href="${style}">
-</head>
-<body>
-<script nonce="${nonce}" src="${script}"></script>
-</body>
-</html>`;
 }

@@ -3,10 +3,12 @@ import { hostsOf, listOn, LOCAL, whose } from '../../ranks';
 import { prompted } from '../../screen';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
+import { Frames } from './frames';
 import { List } from './list';
 import { Mirror, type MirrorRun } from './mirror';
 import { elapsed, Renderer } from './render';
 import { type Choice, labelOf, type Options, type Row, Rows, textOf } from './rows';
+import { settingsOf } from './settings';
 
 /** What outlives the page, which VS Code removes whenever it is hidden. */
 interface State {
@@ -24,7 +26,7 @@ declare function acquireVsCodeApi(): {
 };
 
 const vscode = acquireVsCodeApi();
-const nonce = document.currentScript?.nonce ?? '';
+const settings = settingsOf(document.currentScript);
 
 class View {
   private readonly mirror = new Mirror();
@@ -63,13 +65,19 @@ class View {
 
   constructor() {
     this.renderer = new Renderer({
-      nonce,
+      frames: new Frames(settings),
       filter: () => this.filter,
       open: ({ path, line }) => {
         vscode.postMessage({ type: 'open', path, line });
       },
       act: (type, key) => {
         vscode.postMessage({ type, key });
+      },
+      actOn: (type, key, entry) => {
+        vscode.postMessage({ type, key, entry });
+      },
+      allow: () => {
+        vscode.postMessage({ type: 'network' });
       },
       copy: (run) => {
         this.copy(run);
@@ -123,8 +131,9 @@ class View {
         event.stopPropagation();
       }
     });
-    window.addEventListener('message', ({ data }: MessageEvent<unknown>) => {
-      if (isToView(data)) {
+    window.addEventListener('message', ({ data, origin }: MessageEvent<unknown>) => {
+      // Frames of outputs can send messages, too. They have another origin.
+      if (origin === window.origin && isToView(data)) {
         this.take(data);
       }
     });

@@ -2,20 +2,24 @@
 import { duration, hostsOf, listOn, LOCAL, rankList, whose } from '../../ranks';
 import type { Failure, Line, Notice, Output } from '../../timeline';
 import { plain } from '../../screen';
-import type { Head, RunAction, RunKey } from '../messages';
+import type { EntryAction, Head, RunAction, RunKey } from '../messages';
 import { css, type Style } from '../../ansi';
 import { button, h } from './dom';
+import type { Frames } from './frames';
 import type { MirrorEntry, MirrorRun } from './mirror';
 import { differences, type Piece, pieces, type Place, type Range } from './pieces';
 import { richElement } from './rich';
 import { labelOf, type Row } from './rows';
 
 export interface RenderContext {
-  readonly nonce: string;
+  readonly frames: Frames;
   /** The search text, in lower case. */
   readonly filter: () => string;
   readonly open: (place: Place) => void;
   readonly act: (action: RunAction, run: RunKey) => void;
+  readonly actOn: (action: EntryAction, run: RunKey, entry: number) => void;
+  /** Shows the setting that allows outputs to use the network. */
+  readonly allow: () => void;
   readonly copy: (run: MirrorRun) => void;
   readonly toggle: (run: RunKey) => void;
   readonly showAll: () => void;
@@ -171,9 +175,17 @@ export class Renderer {
     if (output.kind === 'rich') {
       const text = (value: string): HTMLElement => h('div', { class: 'text' }, ...this.text(value, differing));
       const content = richElement(output, {
-        nonce: this.context.nonce,
+        frames: this.context.frames,
         whose: whose(entry.ranks, hostsOf(run.head.parts)),
+        fill: false,
         text,
+        enlarge: () => {
+          this.context.actOn('enlarge', run.key, entry.id);
+        },
+        save: () => {
+          this.context.actOn('save', run.key, entry.id);
+        },
+        allow: this.context.allow,
       });
       return content.classList.contains('text') ? content : h('div', { class: 'body' }, content);
     }

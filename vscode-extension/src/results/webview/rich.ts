@@ -1,27 +1,40 @@
 /** Rich output as elements. */
 import type { Rich } from '../../timeline';
-import { h } from './dom';
-import { sanitise, styleAttribute } from './sanitise';
+import { button, h } from './dom';
+import type { RendererName } from './frame/contract';
+import frameStyle from './frame/style.css';
+import { type FrameOptions, type Frames, rootStyle, theme } from './frames';
+import { sanitise } from './sanitise';
 
 /** Makes an element of a MIME type's value; undefined if there is nothing to see. */
-type Show = (value: unknown, output: Rich, context: RichContext) => HTMLElement | undefined;
+type Show = (value: unknown, mime: string, output: Rich, context: RichContext) => HTMLElement | undefined;
 
 export interface RichContext {
-  /** The page's nonce. */
-  readonly nonce: string;
+  readonly frames: Frames;
   /** Whose output it is, for screen readers. */
   readonly whose: string;
+  /** Draw it as large as its place. */
+  readonly fill: boolean;
   /** Text with colours and links. */
   readonly text: (text: string) => HTMLElement;
+  /** Opens the output in an editor of its own; undefined where it is one. */
+  readonly enlarge?: () => void;
+  /** Keeps the output as a file. */
+  readonly save: () => void;
+  /** Opens the setting that allows outputs to use the network. */
+  readonly allow: () => void;
 }
 
 /** From the most to the least informative. */
 const shows: readonly (readonly [RegExp, Show])[] = [
+  [/^application\/vnd\.plotly\.v1\+json$/, drawnBy('plotly')],
+  [/^application\/vnd\.vega(lite)?\.v\d[\d.]*\+json$/, drawnBy('vega')],
   [/^text\/html$/, html],
+  [/^(application|text)\/javascript$/, script],
   [/^image\/(png|jpeg|gif|webp)$/, image],
   [/^image\/svg\+xml$/, svg],
+  [/^text\/(markdown|latex)$/, drawnBy('markdown')],
   [/^application\/(.+\+)?json$/, json],
-  [/^text\/(markdown|latex)$/, text],
   [/^text\/plain$/, text],
   [/^text\//, text],
 ];
@@ -30,33 +43,92 @@ const shows: readonly (readonly [RegExp, Show])[] = [
 export function richElement(output: Rich, context: RichContext): HTMLElement {
   for (const [form, show] of shows) {
     for (const [mime, value] of Object.entries(output.data)) {
-      const element = form.test(mime) ? show(value, output, { ...context }) : undefined;
+      const element = form.test(mime) ? show(value, mime, output, context) : undefined;
       if (element) {
         return element;
       }
     }
   }
-  return context.text(`<${Object.keys(output.data).join(', ')}>`);
+  const types = Object.keys(output.data).join(', ');
+  return h('div', { class: 'unshown' }, `${types} cannot be shown here · `, link('Save…', context.save));
 }
 
-function text(value: unknown, _: Rich, context: RichContext): HTMLElement | undefined {
+function link(text: string, click: () => void): HTMLElement {
+  return h('button', { type: 'button', class: 'link', click }, text);
+}
+
+/** A picture, and above its corner what opens it large. */
+function picture(element: HTMLElement, { enlarge, whose }: RichContext, ...below: HTMLElement[]): HTMLElement {
+  const open = enlarge ? [button(`Open the output of ${whose} large`, '⤢', enlarge, { class: 'enlarge' })] : [];
+  return h('div', { class: 'picture' }, element, ...open, ...below);
+}
+
+/** What a frame says about itself goes below it. */
+function optionsOf({ whose, fill, allow }: RichContext, note: HTMLElement): FrameOptions {
+  const say = (...content: (Node | string)[]): void => {
+    note.replaceChildren(...content);
+    note.hidden = false;
+  };
+  return {
+    title: `Output of ${whose}`,
+    fill,
+    refused: (from) => {
+      say(
+        /^https?:/.test(from)
+          ? `It wants to load from ${new URL(from).host}, and outputs may not use the network · `
+          : `A part of it is not run: ${from} is not allowed in outputs`,
+        ...(/^https?:/.test(from) ? [link('Settings', allow)] : []),
+      );
+    },
+    failed: (text) => {
+      if (note.hidden) {
+        say(text);
+      }
+    },
+  };
+}
+
+function drawnBy(renderer: RendererName): Show {
+  return (value, mime, _, context) => {
+    const note = h('div', { class: 'note', hidden: true });
+    const frame = context.frames.drawn({ renderer, mime, value }, optionsOf(context, note));
+    return renderer === 'markdown' ? h('div', {}, frame, note) : picture(frame, context, note);
+  };
+}
+
+function live(source: string, context: RichContext): HTMLElement {
+  const note = h('div', { class: 'note', hidden: true });
+  return picture(context.frames.html(source, optionsOf(context, note)), context, note);
+}
+
+function script(value: unknown, _: string, __: Rich, context: RichContext): HTMLElement | undefined {
+  if (typeof value !== 'string') {
+    return undefined;
+  }
+  const page = document.implementation.createHTMLDocument();
+  const element = page.createElement('script');
+  element.textContent = `{const element = [document.body];\n${value}\n}`;
+  page.body.append(element);
+  return live(page.documentElement.outerHTML, context);
+}
+
+function text(value: unknown, _: string, __: Rich, context: RichContext): HTMLElement | undefined {
   return typeof value === 'string' ? context.text(value) : undefined;
 }
 
-function image(value: unknown, output: Rich, context: RichContext): HTMLElement | undefined {
-  const [mime] = Object.entries(output.data).find(([, other]) => other === value) ?? [];
-  return typeof value === 'string' && mime
-    ? picture(`data:${mime};base64,${value.replace(/\s/g, '')}`, mime, output, context)
+function image(value: unknown, mime: string, output: Rich, context: RichContext): HTMLElement | undefined {
+  return typeof value === 'string'
+    ? imageElement(`data:${mime};base64,${value.replace(/\s/g, '')}`, mime, output, context)
     : undefined;
 }
 
-function svg(value: unknown, output: Rich, context: RichContext): HTMLElement | undefined {
+function svg(value: unknown, mime: string, output: Rich, context: RichContext): HTMLElement | undefined {
   const source = typeof value === 'string' ? `data:image/svg+xml;utf8,${encodeURIComponent(value)}` : undefined;
-  return source === undefined ? undefined : picture(source, 'image/svg+xml', output, context);
+  return source === undefined ? undefined : imageElement(source, mime, output, context);
 }
 
 /** An image element: its content does not become part of the page. */
-function picture(src: string, mime: string, output: Rich, context: RichContext): HTMLElement {
+function imageElement(src: string, mime: string, output: Rich, context: RichContext): HTMLElement {
   const alt = output.data['text/plain'];
   const element = h('img', { src, alt: `${typeof alt === 'string' ? alt : 'Image'} of ${context.whose}` });
   const size = output.metadata?.[mime];
@@ -68,12 +140,18 @@ function picture(src: string, mime: string, output: Rich, context: RichContext):
       }
     }
   }
-  return element;
+  return picture(element, context);
 }
 
-/** A frame for HTML without scripts. No script can run in it. */
-function html(value: unknown, _: Rich, context: RichContext): HTMLElement | undefined {
-  const clean = typeof value === 'string' ? sanitise(value, context.nonce, window) : undefined;
+/** A frame for HTML. In that of HTML without scripts none can run. */
+function html(value: unknown, _: string, __: Rich, context: RichContext): HTMLElement | undefined {
+  if (typeof value !== 'string') {
+    return undefined;
+  }
+  if (/<script/i.test(value)) {
+    return live(value, context);
+  }
+  const clean = sanitise(value, window);
   if (clean === undefined) {
     return undefined;
   }
@@ -82,30 +160,16 @@ function html(value: unknown, _: Rich, context: RichContext): HTMLElement | unde
   frame.addEventListener('load', () => {
     const page = frame.contentDocument;
     if (page) {
-      for (const element of page.querySelectorAll<HTMLElement>(`[${styleAttribute}]`)) {
-        element.style.cssText = element.getAttribute(styleAttribute) ?? '';
-      }
       frame.style.height = `${Math.min(page.documentElement.offsetHeight, maxFrame)}px`;
     }
   });
-  frame.srcdoc = `<!DOCTYPE html><html lang="en"><head><style nonce="${context.nonce}">${frameStyle()}</style></head><body>${clean}</body></html>`;
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; img-src data:`;
+  frame.srcdoc = `<!DOCTYPE html><html lang="en"><head><meta http-equiv="Content-Security-Policy" content="${policy}"><style>${rootStyle(theme())}
+${frameStyle}</style></head><body>${clean}</body></html>`;
   return frame;
 }
 
 const maxFrame = 600; // higher ones scroll
-
-/** The theme's colours, for a frame, which does not have the page's CSS variables. */
-function frameStyle(): string {
-  const theme = getComputedStyle(document.documentElement);
-  const of = (name: string, otherwise: string): string => theme.getPropertyValue(`--vscode-${name}`) || otherwise;
-  return `
-html { height: auto; color: ${of('foreground', 'CanvasText')}; font: ${of('font-size', '13px')} ${of('font-family', 'sans-serif')}; }
-body { margin: 0; padding: 2px 0; overflow-x: auto; }
-table { border-collapse: collapse; border: none; }
-th, td { padding: 2px 8px; border: 1px solid ${of('panel-border', 'GrayText')}; text-align: right; vertical-align: top; }
-pre, code { font-family: ${of('editor-font-family', 'monospace')}; }
-img { max-width: 100%; }`;
-}
 
 /** A tree that opens. */
 function json(value: unknown): HTMLElement {

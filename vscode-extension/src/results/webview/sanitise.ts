@@ -1,14 +1,11 @@
 /** Makes HTML from programs safe to show. */
 import createPurifier from 'dompurify';
 
-/** Attribute that takes the content of `style`: the page's policy allows styles only from scripts and from elements with its nonce. */
-export const styleAttribute = 'data-dip-style';
-
 /**
  * Keeps only what shows something: no scripts, no forms, nothing that is loaded from elsewhere, no links that lead away.
- * Style sheets get the nonce of the page. Empty if nothing is left to see.
+ * Empty if nothing is left to see.
  */
-export function sanitise(html: string, nonce: string, window: Window & typeof globalThis): string | undefined {
+export function sanitise(html: string, window: Window & typeof globalThis): string | undefined {
   const purifier = createPurifier(window);
   const body = purifier.sanitize(html, {
     USE_PROFILES: { html: true },
@@ -32,13 +29,6 @@ export function sanitise(html: string, nonce: string, window: Window & typeof gl
     ALLOW_DATA_ATTR: false,
     RETURN_DOM: true,
   }) as HTMLElement;
-  for (const element of body.querySelectorAll<HTMLElement>('[style]')) {
-    element.setAttribute(styleAttribute, element.getAttribute('style') ?? '');
-    element.removeAttribute('style');
-  }
-  for (const style of body.querySelectorAll('style')) {
-    style.setAttribute('nonce', nonce);
-  }
   const text = body.cloneNode(true) as HTMLElement;
   for (const style of text.querySelectorAll('style')) {
     style.remove();

@@ -1,0 +1,45 @@
+/** The pages of the results: what they may load, and where from. */
+import { randomBytes } from 'node:crypto';
+import * as vscode from 'vscode';
+
+/** Whether outputs may use the network. */
+export function networkAllowed(): boolean {
+  return vscode.workspace.getConfiguration('dip').get<boolean>('results.network', false);
+}
+
+/** Where the files of pages are. */
+export function bundleOf(context: vscode.ExtensionContext): vscode.Uri {
+  return vscode.Uri.joinPath(context.extensionUri, 'dist');
+}
+
+/**
+ * A page that loads its own script and style, what draws rich output, and images that are in its text. Nothing else, unless outputs may use the
+ * network: the frames of outputs obey this policy and a stricter one of their own (`webview/frames.ts`).
+ */
+export function page(webview: vscode.Webview, bundle: vscode.Uri, name: 'results' | 'enlarged', title: string): string {
+  const nonce = randomBytes(16).toString('base64');
+  const url = (...parts: string[]): string => webview.asWebviewUri(vscode.Uri.joinPath(bundle, ...parts)).toString();
+  const network = networkAllowed();
+  const from = network ? ' https:' : '';
+  const policy = [
+    `default-src 'none'`,
+    `script-src 'nonce-${nonce}'${from}`,
+    `style-src ${webview.cspSource} 'unsafe-inline'${from}`,
+    `img-src data: blob:${from}`,
+    `media-src data: blob:${from}`,
+    `font-src data:${from}`,
+    `connect-src ${webview.cspSource}${network ? ' https: wss:' : ''}`,
+  ].join('; ');
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<title>${title}</title>
+<link rel="stylesheet" href="${url('results.css')}">
+</head>
+<body>
+<script nonce="${nonce}" src="${url(`${name}.js`)}" data-renderers="${url('renderers')}" data-network="${String(network)}"></script>
+</body>
+</html>`;
+}
