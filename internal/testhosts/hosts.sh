@@ -150,6 +150,8 @@ host_up() {
 	wait_for "$h ($(tail -n1 "$dir/$h/log"))" test -e "$dir/$h/ready"
 	if [ -x /usr/sbin/sshd ] && [ -z "${HOSTS_NO_SSH:-}" ]; then
 		nsenter -t "$pid" -a sh -c 'exec /usr/sbin/sshd -E /run/sshd.log'
+		# It goes to the background before it listens, and writes this file after that.
+		wait_for "the sshd of $h" nsenter -t "$pid" -m test -s /run/sshd.pid
 	fi
 }
 child_of() { # UNSHARE'S-PID FILE: the first process of the host is its only child

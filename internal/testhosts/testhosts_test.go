@@ -1,6 +1,7 @@
 package testhosts
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
@@ -109,13 +110,16 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			var errOut bytes.Buffer
+			server.Stderr = &errOut
 			if err := server.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer server.Wait()
 			defer server.Process.Kill()
 			if _, err := out.Read(make([]byte, 2)); err != nil {
-				t.Fatal(err)
+				_ = server.Wait()
+				t.Fatal(err, errOut.String())
 			}
 			conn, err := net.Dial("tcp", Address("h1")+":7001")
 			if err != nil {
