@@ -271,7 +271,7 @@ func (n *node) Session() string { return n.facts().Session }
 // Renew has the supervisor do it.
 func (n *node) Renew(ctx context.Context) error {
 	err := n.call(ctx, "renew", nil, nil)
-	if err != nil && ctx.Err() == nil && n.over() {
+	if err != nil && ctx.Err() == nil && n.ends(err) {
 		return host.ErrEnded
 	}
 	return err

@@ -57,6 +57,12 @@ func (s *service) call(ctx context.Context, method string, params, result any) e
 // errSilent is the error of a call whose process has ended, or says what it should not.
 var errSilent = errors.New("does not answer")
 
+// ends reports whether a call's error is the end of its process. That may be known before [service.done] is closed.
+func (s *service) ends(err error) bool {
+	var answer *jsonrpc2.Error
+	return s.over() || errors.Is(err, errSilent) && !errors.As(err, &answer)
+}
+
 // refusal is the code of the other end's errors.
 const refusal jsonrpc2.Code = 1
 
