@@ -391,6 +391,25 @@ func (c Cell) Runs() bool {
 	return false
 }
 
+// OnlyComments reports whether there is nothing in the cell but comments and blank lines. It runs, and does nothing.
+func (c Cell) OnlyComments() bool {
+	comment := false
+	for piece := range c.seen() {
+		for _, r := range piece {
+			switch {
+			case r == '\n' || r == '\r':
+				comment = false
+			case comment || unicode.IsSpace(r):
+			case r == '#':
+				comment = true
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // seen yields the pieces of the body that IPython sees.
 func (c Cell) seen() iter.Seq[string] {
 	return func(yield func(string) bool) {

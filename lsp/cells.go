@@ -50,6 +50,7 @@ type cellInfo struct {
 	Header  protocol.Range `json:"header"` // the marker's line; empty where there is none
 	Body    protocol.Range `json:"body"`   // the rest
 	Target  string         `json:"target"` // where the cell says that it runs; "" if it does not say
+	Goes    string         `json:"goes"`   // in words, where it would run now, as its first lens says; "" if there is nothing to run
 	State   cellState      `json:"state"`
 	Stale   bool           `json:"stale"`   // the text is not what ran
 	Run     string         `json:"run"`     // "" if it has not run
@@ -82,17 +83,18 @@ func (s *server) cells(ctx context.Context, p *cellsParams) (*cellsAnswer, error
 			first = c.Index()
 		}
 	}
+	unsaid := s.unsaidOf(d)
 	for c := range d.File.CellsFrom(first) {
 		if c.Range().Start > end {
 			break
 		}
-		answer.Cells = append(answer.Cells, s.cellInfo(d, c))
+		answer.Cells = append(answer.Cells, s.cellInfo(d, c, unsaid))
 	}
 	return answer, nil
 }
 
 // cellInfo describes a cell of a snapshot.
-func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
+func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell, unsaid unsaid) cellInfo {
 	start, body, end := c.Range().Start, c.BodyRange().Start, c.Range().End
 	if end < d.File.Size() {
 		end-- // the line terminator: a caret behind it is in the next cell
@@ -104,6 +106,9 @@ func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell) cellInfo {
 	}
 	if target := c.Directive().Target; target.Where != cells.None {
 		info.Target = target.String()
+	}
+	if isWorthRunning(c) {
+		info.Goes = placeOf(unsaid.targetOf(c))
 	}
 	if c.HasHeader() {
 		info.Header = d.LineRange(c.Line())
@@ -133,14 +138,15 @@ type cellsChangedParams struct {
 	URI uri.URI `json:"uri"`
 }
 
-// tellCells tells the client in which documents runs have changed something. What its own edits change it knows.
+// tellCells tells the client in which documents runs have changed something, or where cells go. What its own edits change it knows.
 func (s *server) tellCells(c change) {
 	if !s.wants.Cells {
 		return
 	}
 	open := s.docs.View()
-	for u, d := range c.docs {
-		if len(d.cells) > 0 && open[u] != nil {
+	for u, d := range open {
+		changed := c.docs[u] != nil && len(c.docs[u].cells) > 0
+		if changed || c.settings || len(c.pools) > 0 && c.pools[s.joined(s.folderOf(d.Path), "")] {
 			s.client.NotifyLatest(string(u), methodCellsChanged, &cellsChangedParams{u})
 		}
 	}

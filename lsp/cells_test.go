@@ -19,7 +19,8 @@ type cellInfo struct {
 	ID, Number, Depth   int
 	Kind, Title         string
 	Range, Header, Body lsptest.Range
-	Target, State, Run  string
+	Target, Goes        string
+	State, Run          string
 	Stale               bool
 	Summary             string
 }

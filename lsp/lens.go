@@ -27,13 +27,13 @@ type lenses struct {
 	s     *server
 	shown *shownOutcomes
 
-	mu     sync.Mutex           // guards what follows, about open documents
-	chosen map[uri.URI][]string // the setting under which the client got the lenses last
+	mu     sync.Mutex             // guards what follows, about open documents
+	chosen map[uri.URI]lensChoice // what the client got the lenses last by
 	last   map[uri.URI]*lastLenses
 }
 
 func newLenses(s *server) feature {
-	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI][]string{}, last: map[uri.URI]*lastLenses{}}
+	l := &lenses{s: s, shown: newShownOutcomes(s), chosen: map[uri.URI]lensChoice{}, last: map[uri.URI]*lastLenses{}}
 	return feature{
 		methods: map[string]rpc.Method{
 			protocol.MethodTextDocumentCodeLens: rpc.Request(l.list),
@@ -50,10 +50,12 @@ func newLenses(s *server) feature {
 type lensKind int
 
 const (
-	lensRemote lensKind = iota
+	lensCell lensKind = iota // runs the cell where it goes by itself
+	lensRemote
 	lensEverywhere
 	lensLocal
 	lensAbove
+	lensBelow
 	lensOutcome   // of the cell's last run
 	lensInterrupt // interrupts the cell's run
 	lensProblem   // a problem that keeps the cell from running
@@ -64,7 +66,17 @@ const (
 
 // lensKinds are the kinds that can be chosen, by their names in the setting dip.codeLens.
 var lensKinds = map[string]lensKind{
-	"runRemote": lensRemote, "runEverywhere": lensEverywhere, "runLocal": lensLocal, "runAbove": lensAbove,
+	"runCell": lensCell, "runRemote": lensRemote, "runEverywhere": lensEverywhere, "runLocal": lensLocal, "runAbove": lensAbove, "runBelow": lensBelow,
+}
+
+// lensChoice is what decides which lenses cells have, besides their text and their runs.
+type lensChoice struct {
+	kinds  []lensKind // in their order
+	unsaid unsaid     // where a cell goes by itself needs no second lens
+}
+
+func (c lensChoice) equal(other lensChoice) bool {
+	return c.unsaid == other.unsaid && slices.Equal(c.kinds, other.kinds)
 }
 
 // lens is a lens that has not been resolved.
@@ -81,13 +93,13 @@ func (l *lenses) list(ctx context.Context, p *protocol.CodeLensParams) (any, err
 	if err != nil {
 		return nil, err
 	}
-	kinds := l.kindsOf(d)
+	choice := l.choiceOf(d)
 	states := l.s.board.states(d.URI)
 	if !l.resolvable() {
-		return l.listResolved(d, kinds, states), nil
+		return l.listResolved(d, choice, states), nil
 	}
 	return appender(func(b []byte) []byte {
-		l.lastOf(d).make(d, kinds, states, func(json []byte) { b = append(slices.Grow(b, len(json)+len(json)/16), json...) }) // the next one may be longer
+		l.lastOf(d).make(d, choice, states, func(json []byte) { b = append(slices.Grow(b, len(json)+len(json)/16), json...) }) // the next one may be longer
 		return b
 	}), nil
 }
@@ -112,21 +124,27 @@ func (l *lenses) lastOf(d *docs.Snapshot) *lastLenses {
 	return last
 }
 
-// kindsOf returns the kinds that the setting asks for, and remembers them for choicesDiffer. A notebook has buttons of its own.
-func (l *lenses) kindsOf(d *docs.Snapshot) (kinds []lensKind) {
-	if docs.InNotebook(d.URI) {
-		return nil
-	}
+// choiceOf returns what decides about lenses now, and remembers it for choicesDiffer.
+func (l *lenses) choiceOf(d *docs.Snapshot) lensChoice {
 	l.mu.Lock()
-	names := l.s.config.ofDocument(d).CodeLens // under the lock: what changes later is seen by choicesDiffer
+	defer l.mu.Unlock()
+	choice := l.choiceNow(d) // under the lock: what changes later is seen by choicesDiffer
 	if l.s.docs.View()[d.URI] != nil {
-		l.chosen[d.URI] = names
+		l.chosen[d.URI] = choice
 	}
-	l.mu.Unlock()
-	for _, name := range names {
-		kinds = append(kinds, lensKinds[name])
+	return choice
+}
+
+// choiceNow is what decides about lenses. A notebook has buttons of its own.
+func (l *lenses) choiceNow(d *docs.Snapshot) lensChoice {
+	choice := lensChoice{unsaid: l.s.unsaidOf(d)}
+	if docs.InNotebook(d.URI) {
+		return choice
 	}
-	return kinds
+	for _, name := range l.s.config.ofDocument(d).CodeLens {
+		choice.kinds = append(choice.kinds, lensKinds[name])
+	}
+	return choice
 }
 
 // resolvable reports whether the client resolves lenses. Before LSP 3.18 clients could not say that they do not.
@@ -139,13 +157,13 @@ func (l *lenses) resolvable() bool {
 }
 
 // listResolved is the list for clients that do not resolve lenses.
-func (l *lenses) listResolved(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell) []protocol.CodeLens {
+func (l *lenses) listResolved(d *docs.Snapshot, choice lensChoice, states map[docs.CellID]runOfCell) []protocol.CodeLens {
 	list := []protocol.CodeLens{}
 	above := false
 	for c := range d.File.Cells() {
-		runs := c.Runs()
+		runs := isWorthRunning(c)
 		if c.Type() == cells.CodeCell {
-			ofCell(d, c, runs, above, kinds, states, func(n lens) {
+			ofCell(d, c, runs, above, choice, states, func(n lens) {
 				if command, ok := l.command(d, c, n); ok {
 					list = append(list, protocol.CodeLens{Range: n.at(), Command: command})
 				}
@@ -179,8 +197,8 @@ func (n lens) appendJSON(b []byte) []byte {
 }
 
 // ofCell yields the lenses of a code cell. runs says whether it has anything to run, above whether a cell above it has.
-func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, states map[docs.CellID]runOfCell, yield func(lens)) {
-	if len(kinds) == 0 {
+func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, choice lensChoice, states map[docs.CellID]runOfCell, yield func(lens)) {
+	if len(choice.kinds) == 0 {
 		return
 	}
 	at := lens{line: c.Line() - 1, cell: d.ID(c)}
@@ -192,8 +210,10 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 	if _, faulty := c.Fault(); faulty {
 		add(lensProblem)
 	} else if runs && (ran || !d.IsModule()) {
-		for _, k := range kinds {
-			if k != lensAbove || above {
+		by := choice.unsaid.targetOf(c).String()
+		for _, k := range choice.kinds {
+			doubled := slices.Contains(choice.kinds, lensCell) && k.target(c) == by
+			if (k != lensAbove || above) && !doubled {
 				add(k)
 			}
 		}
@@ -213,6 +233,20 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, kinds []lensKind, 
 			at.line, at.magic = int(d.Position(m.Range.Start).Line), i
 			add(lensLine)
 		}
+	}
+}
+
+// target is where a lens makes a cell run, in place of what the cell says; "": it does not.
+func (k lensKind) target(c cells.Cell) string {
+	switch t := c.Directive().Target; k {
+	case lensRemote:
+		return remoteTarget(t)
+	case lensEverywhere:
+		return everywhereTarget(t)
+	case lensLocal:
+		return cells.Local.String()
+	default:
+		return ""
 	}
 }
 
@@ -251,19 +285,20 @@ func parseLens(data protocol.LSPAny) (n lens, err error) {
 // command is what a lens says and does; ok is false if there is no such lens at the cell as it is now.
 func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.Command, ok bool) {
 	args := cellArgs{URI: d.URI, Cell: ptr(c.Index()), ID: n.cell}
-	target := c.Directive().Target
+	args.Target = n.kind.target(c)
 	switch n.kind {
+	case lensCell:
+		return lensCommand("Run cell · "+placeOf(l.s.unsaidOf(d).targetOf(c)), "runCell", args), true
 	case lensRemote:
-		args.Target = remoteTarget(target)
-		return lensCommand("Run on "+ranksOf(target), "runCell", args), true
+		return lensCommand("Run on "+ranksOf(c.Directive().Target), "runCell", args), true
 	case lensEverywhere:
-		args.Target = everywhereTarget(target)
 		return lensCommand("Everywhere", "runCell", args), true
 	case lensLocal:
-		args.Target = cells.Local.String()
 		return lensCommand("Locally", "runCell", args), true
 	case lensAbove:
 		return lensCommand("Run above", "runAbove", args), true
+	case lensBelow:
+		return lensCommand("Run below", "runBelow", args), true
 	case lensProblem:
 		p, faulty := c.Fault()
 		return lensCommand("⚠ "+clean.Brief(withHint(p)), "", nil), faulty
@@ -333,7 +368,7 @@ func (l *lenses) changed(c change) {
 	}
 }
 
-// choicesDiffer reports whether the setting has changed for an open document since the client last asked.
+// choicesDiffer reports whether the choice of lenses has changed for an open document since the client last asked.
 func (l *lenses) choicesDiffer(c change) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -344,11 +379,11 @@ func (l *lenses) choicesDiffer(c change) bool {
 			delete(l.last, u)
 		}
 	}
-	if !c.settings {
+	if !c.settings && len(c.pools) == 0 {
 		return false
 	}
 	for u, before := range l.chosen {
-		if d := open[u]; d != nil && !slices.Equal(before, l.s.config.ofDocument(d).CodeLens) {
+		if d := open[u]; d != nil && !before.equal(l.choiceNow(d)) {
 			return true
 		}
 	}

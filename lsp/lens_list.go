@@ -18,14 +18,14 @@ type lastLenses struct {
 }
 
 // make makes the list of a document as it is now. It passes the JSON to use, which must not keep it.
-func (l *lastLenses) make(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, use func(json []byte)) {
+func (l *lastLenses) make(d *docs.Snapshot, choice lensChoice, states map[docs.CellID]runOfCell, use func(json []byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.list == nil {
-		l.list = newLensList(d, kinds, states, emptyList, nil)
+		l.list = newLensList(d, choice, states, emptyList, nil)
 	} else {
 		old := l.list
-		l.list = newLensList(d, kinds, states, old, l.spare)
+		l.list = newLensList(d, choice, states, old, l.spare)
 		l.spare = old.json
 	}
 	use(l.list.json)
@@ -35,7 +35,7 @@ func (l *lastLenses) make(d *docs.Snapshot, kinds []lensKind, states map[docs.Ce
 type lensList struct {
 	file   *cells.File
 	ids    []docs.CellID
-	kinds  []lensKind
+	choice lensChoice
 	states map[docs.CellID]runOfCell
 	json   []byte
 	begins []int32 // where in json the lenses of each cell begin, each with the comma or bracket before it; one more for the bracket at the end
@@ -46,8 +46,8 @@ type lensList struct {
 var emptyList = &lensList{file: cells.Parse(""), json: []byte("[]"), begins: []int32{0}}
 
 // newLensList makes a document's lenses, from an older list where that still fits. It writes them to the spare buffer if that is large enough.
-func newLensList(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runOfCell, old *lensList, spare []byte) *lensList {
-	n := &lensList{file: d.File, ids: d.IDs(), kinds: kinds, states: states, runs: d.File.Len()}
+func newLensList(d *docs.Snapshot, choice lensChoice, states map[docs.CellID]runOfCell, old *lensList, spare []byte) *lensList {
+	n := &lensList{file: d.File, ids: d.IDs(), choice: choice, states: states, runs: d.File.Len()}
 	first, last := n.shared(old)
 	if cap(spare) < len(old.json) {
 		spare = make([]byte, 0, len(old.json)+4096)
@@ -77,7 +77,7 @@ func newLensList(d *docs.Snapshot, kinds []lensKind, states map[docs.CellID]runO
 // shared returns how many cells at the beginning and at the end have the same lenses as in an older list. Those at the end may be on other lines, and
 // whether a cell above them runs may have changed.
 func (n *lensList) shared(old *lensList) (first, last int) {
-	if !slices.Equal(n.kinds, old.kinds) || !maps.Equal(n.states, old.states) || (n.file.Len() == 1) != (old.file.Len() == 1) {
+	if !n.choice.equal(old.choice) || !maps.Equal(n.states, old.states) || (n.file.Len() == 1) != (old.file.Len() == 1) {
 		return 0, 0
 	}
 	first, last = n.file.Shared(old.file)
@@ -112,9 +112,9 @@ func (n *lensList) append(c cells.Cell, old *lensList) bool {
 // add appends the lenses of a cell.
 func (n *lensList) add(d *docs.Snapshot, c cells.Cell) {
 	n.begins = append(n.begins, int32(len(n.json)))
-	i, runs := c.Index()-1, c.Runs()
+	i, runs := c.Index()-1, isWorthRunning(c)
 	if c.Type() == cells.CodeCell {
-		ofCell(d, c, runs, n.runs < i, n.kinds, n.states, func(l lens) {
+		ofCell(d, c, runs, n.runs < i, n.choice, n.states, func(l lens) {
 			n.json = l.appendJSON(append(n.json, ','))
 		})
 	}

@@ -24,7 +24,7 @@ func TestLensListOfEdits(t *testing.T) {
 		}
 		return b.String()
 	}
-	kinds := []lensKind{lensRemote, lensAbove}
+	choice := lensChoice{kinds: []lensKind{lensCell, lensRemote, lensAbove}}
 	f := newBoardFixture(t, some(40))
 	old := emptyList
 	var spare []byte
@@ -36,7 +36,10 @@ func TestLensListOfEdits(t *testing.T) {
 		case 0:
 			f.edit(uint32(from), uint32(from+random.IntN(30)), some(3))
 		case 1:
-			kinds = []lensKind{lensAbove, lensLocal, lensEverywhere}[:random.IntN(4)]
+			choice = lensChoice{
+				kinds:  []lensKind{lensAbove, lensLocal, lensCell, lensEverywhere}[:random.IntN(5)],
+				unsaid: unsaid{[]string{"", "%%dip --see all"}[random.IntN(2)]},
+			}
 		case 2:
 			states = map[docs.CellID]runOfCell{}
 			for _, id := range f.doc().IDs() {
@@ -54,8 +57,8 @@ func TestLensListOfEdits(t *testing.T) {
 			f.edit(uint32(from), uint32(from+random.IntN(3)), some(6))
 		}
 		d := f.doc()
-		list := newLensList(d, kinds, states, old, spare)
-		fresh := newLensList(d, kinds, states, emptyList, nil)
+		list := newLensList(d, choice, states, old, spare)
+		fresh := newLensList(d, choice, states, emptyList, nil)
 		if string(list.json) != string(fresh.json) || fmt.Sprint(list.begins) != fmt.Sprint(fresh.begins) || list.runs != fresh.runs {
 			t.Fatalf("edit %d of %q: got\n%s %v %d\nwant\n%s %v %d", i, d.File.Text(), list.json, list.begins, list.runs, fresh.json, fresh.begins, fresh.runs)
 		}

@@ -155,7 +155,11 @@ func TestLenses(t *testing.T) {
 	})
 }
 
-const runLenses = `Run on all ranks \| Everywhere \| Locally`
+// The lenses of a first cell that does not say where it runs, and of a later one.
+const (
+	firstLenses = `Run cell · locally \| Run on all ranks \| Everywhere \| Run below`
+	laterLenses = `Run cell · locally \| Run on all ranks \| Everywhere \| Run above \| Run below`
+)
 
 // A cell's lenses tell how its run goes and went, and its hints the same.
 func TestLensesOfRuns(t *testing.T) {
@@ -169,22 +173,22 @@ func TestLensesOfRuns(t *testing.T) {
 		# %% Local
 		let x 1
 	`))
-	list := awaitLenses(t, e, 0, runLenses)
-	click(t, e, titled(t, list[:1], "Run on all ranks"), nil)
-	list = awaitLenses(t, e, 0, runLenses+` \| … 2/3 done \| Interrupt`)
+	list := awaitLenses(t, e, 0, firstLenses)
+	click(t, e, titled(t, list[:4], "Run on all ranks"), nil)
+	list = awaitLenses(t, e, 0, firstLenses+` \| … 2/3 done \| Interrupt`)
 	if got := hintsOf(t, e, 0, 9); got != "0.19 … 2/3 done" {
 		t.Errorf("hints %q", got)
 	}
 	click(t, e, titled(t, list, "Interrupt"), nil)
-	awaitLenses(t, e, 0, runLenses+` \| ✗ interrupted · .*s`)
+	awaitLenses(t, e, 0, firstLenses+` \| ✗ interrupted · .*s`)
 
 	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 2, "target": "remote"}, nil)
-	list = awaitLenses(t, e, 3, runLenses+` \| Run above \| ✗ rank 2: NameError`)
+	list = awaitLenses(t, e, 3, laterLenses+` \| ✗ rank 2: NameError`)
 	if lens := titled(t, list, "✗ rank 2: NameError"); lens.Command.Command != "dip.showOutput" {
 		t.Errorf("%+v", lens.Command)
 	}
 	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 3}, nil)
-	awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
+	awaitLenses(t, e, 5, laterLenses+` \| ✓ [\d.]+ m?s`)
 	want := `^3\.22 ✗ rank 2: NameError · [\d.]+ m?s \(rank 2: NameError: name 'foobar' is not defined\)\n5\.10 ✓ [\d.]+ m?s$`
 	if got := hintsOf(t, e, 1, 9); !regexp.MustCompile(want).MatchString(got) {
 		t.Errorf("hints %q", got)
@@ -192,19 +196,19 @@ func TestLensesOfRuns(t *testing.T) {
 
 	// A cell that has been edited since its run is stale, until its text is again as it was.
 	e.Replace("a.py", "let x 1", "let x 2")
-	awaitLenses(t, e, 5, runLenses+` \| Run above \| ✓ [\d.]+ m?s · stale`)
+	awaitLenses(t, e, 5, laterLenses+` \| ✓ [\d.]+ m?s · stale`)
 	if got := hintsOf(t, e, 5, 5); !regexp.MustCompile(`^5\.10 ✓ [\d.]+ m?s · stale$`).MatchString(got) {
 		t.Errorf("hints %q", got)
 	}
 	e.Replace("a.py", "let x 2", "let x 1")
 	e.Replace("a.py", "# %% Local", "\n# %% Renamed")
-	awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ [\d.]+ m?s`)
+	awaitLenses(t, e, 6, laterLenses+` \| ✓ [\d.]+ m?s`)
 
 	e.Mark()
 	e.Command("dip.clear", lsptest.Object{"uri": e.URI("a.py")}, nil)
 	e.Await("a refresh of lenses", lsptest.Method("workspace/codeLens/refresh"))
 	e.Await("a refresh of hints", lsptest.Method("workspace/inlayHint/refresh"))
-	awaitLenses(t, e, 6, runLenses+` \| Run above`)
+	awaitLenses(t, e, 6, laterLenses)
 	if got := hintsOf(t, e, 0, 9); got != "" {
 		t.Errorf("hints %q", got)
 	}
@@ -318,8 +322,33 @@ func TestRefreshOfLenses(t *testing.T) {
 	t.Run("settings", func(t *testing.T) {
 		e, _ := startFaked(t, lsptest.Options{Settings: lsptest.Object{}})
 		e.Open("a.py", "# %%\nlet x 1\n")
-		awaitLenses(t, e, 0, runLenses)
+		awaitLenses(t, e, 0, firstLenses)
 		e.Settings(lsptest.Object{"codeLens": []string{"runLocal"}})
 		awaitLenses(t, e, 0, "Locally")
 	})
+}
+
+// The first lens of a cell says where it goes, and dip/cells says the same: autodip counts, too.
+func TestWhereCellsGo(t *testing.T) {
+	e, _ := startFaked(t, lsptest.Options{Init: lsptest.Object{"cells": true, "events": true, "prewarm": false}})
+	e.Open("a.py", "# A preamble.\n# %% Not said\nx\n# %% Said\n# %%dip everywhere -r 1\nx\n# %% Empty\n")
+	goes := func() string {
+		var found []string
+		for _, c := range cellsOf(t, e, "a.py", nil).Cells {
+			found = append(found, c.Goes)
+		}
+		return strings.Join(found, ", ")
+	}
+	const others = ` \| Everywhere \| Run below`
+	awaitLenses(t, e, 1, `Run cell · locally \| Run on all ranks`+others)
+	if got := goes(); got != ", locally, local and rank 1, " {
+		t.Errorf("cells go %q", got)
+	}
+	e.Mark()
+	e.Command("dip.autodip", lsptest.Object{"on": true, "flags": "--see all"}, nil)
+	e.Await("a change of cells", lsptest.Method("dip/cellsChanged"), lsptest.Has("uri", e.URI("a.py")))
+	awaitLenses(t, e, 1, `Run cell · all ranks \| Everywhere \| Locally \| Run below`)
+	if got := goes(); got != ", all ranks, local and rank 1, " {
+		t.Errorf("cells go %q", got)
+	}
 }

@@ -12,7 +12,7 @@ func TestCellsWait(t *testing.T) {
 	e, machine := startFaked(t, lsptest.Options{Init: events})
 	e.Open("a.py", "# %%\n\ngate first\n# %% [markdown]\n# %%\nprint two\n# %%\nprint three\n# %%\nprint four\n")
 	runCell(e, 4, "ok")
-	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
+	const queued = laterLenses + ` \| … queued \| Interrupt`
 	all := lsptest.Object{"uri": e.URI("a.py")}
 	e.Run("dip.runAll", all)
 	awaitLenses(t, e, 4, queued)
@@ -38,13 +38,13 @@ func TestCellsWait(t *testing.T) {
 	if reply.Interrupted != 1 {
 		t.Errorf("interrupted %d", reply.Interrupted)
 	}
-	awaitLenses(t, e, 6, runLenses+` \| Run above \| ✓ .*`) // as it was before
-	awaitLenses(t, e, 8, runLenses+` \| Run above`)
+	awaitLenses(t, e, 6, laterLenses+` \| ✓ .*`) // as it was before
+	awaitLenses(t, e, 8, laterLenses)
 	awaitLenses(t, e, 4, queued)
 	e.Mark()
 	machine.Open("first")
 	e.Await("the end of the second one", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 3), lsptest.Has("status", "ok"))
-	awaitLenses(t, e, 4, runLenses+` \| Run above \| ✓ .*`)
+	awaitLenses(t, e, 4, laterLenses+` \| ✓ .*`)
 	runCell(e, 5, "ok") // after all that could have begun before it
 	if others := e.Messages(lsptest.Has("cell", 4)); len(others) > 0 {
 		t.Errorf("it has run: %v", others)
@@ -56,7 +56,7 @@ func TestCellsWaitInVain(t *testing.T) {
 	e, machine := startFaked(t, lsptest.Options{Init: events})
 	e.Open("a.py", "# %%\ngate first\nnowhere\n\n# %%\nprint 1\n# %%\nprint 2\n")
 	uri := e.URI("a.py")
-	const queued = runLenses + ` \| Run above \| … queued \| Interrupt`
+	const queued = laterLenses + ` \| … queued \| Interrupt`
 	for _, end := range []func(){
 		func() {
 			var reply struct{ Interrupted int }
@@ -80,7 +80,7 @@ func TestCellsWaitInVain(t *testing.T) {
 		}
 		end()
 		e.Await("the end", lsptest.Has("run", run), lsptest.Has("event", "run_finished"))
-		awaitLenses(t, e, 4, runLenses+` \| Run above`)
-		awaitLenses(t, e, 6, runLenses+` \| Run above`)
+		awaitLenses(t, e, 4, laterLenses)
+		awaitLenses(t, e, 6, laterLenses)
 	}
 }

@@ -138,9 +138,11 @@ var settingsTable = []Setting{
 	{"see", "string", `""`, "Whose output is shown if the cell does not say so: `all`, or ranks such as `0,2-4`, `host:gpu2` or `each:0`. " +
 		"If it is empty, rank 0.", nil,
 		into(func(s *Settings) *string { return &s.See })},
-	{"codeLens", "array of strings", `["runRemote","runEverywhere","runLocal","runAbove"]`,
-		"The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.",
-		[]string{"runRemote", "runEverywhere", "runLocal", "runAbove"},
+	{"codeLens", "array of strings", `["runCell","runRemote","runEverywhere","runLocal","runAbove","runBelow"]`,
+		"The lenses above each cell that run something, in this order: `runCell` runs it where it goes by itself, and says where that is; `runRemote`, " +
+			"`runEverywhere` and `runLocal` run it elsewhere, so beside `runCell` one of them is left out; `runAbove` runs those above it, `runBelow` it and those " +
+			"below. If the list is empty, there are no lenses at all.",
+		[]string{"runCell", "runRemote", "runEverywhere", "runLocal", "runAbove", "runBelow"},
 		into(func(s *Settings) *[]string { return &s.CodeLens })},
 	{"journalLimit", "string", `"2GiB"`, "How much the journal of one run may take, such as `500MB` or `4GiB`; `0`: any amount. " +
 		"Of a run that puts out more, the oldest and the newest output is kept.", nil,

@@ -19,7 +19,7 @@ func TestSettings(t *testing.T) {
 	}{
 		{`null`, func(s Settings) bool { return s.Start == "auto" && s.StartTimeout == 2*time.Minute && s.Prewarm }, nil},
 		{`{}`, func(s Settings) bool {
-			return slices.Equal(s.CodeLens, []string{"runRemote", "runEverywhere", "runLocal", "runAbove"})
+			return slices.Equal(s.CodeLens, []string{"runCell", "runRemote", "runEverywhere", "runLocal", "runAbove", "runBelow"})
 		}, nil},
 		{`{"ranks": 4, "gpus": "3,1", "preload": ["numpy"], "prewarm": false}`,
 			func(s Settings) bool { return s.Ranks == 4 && s.GPUs == "3,1" && s.Preload[0] == "numpy" && !s.Prewarm }, nil},
@@ -33,8 +33,8 @@ func TestSettings(t *testing.T) {
 		{`{"python": ["a"]}`, func(s Settings) bool { return s.Python == "" }, []string{`dip.python: want a string, not ["a"]`}},
 		{`{"preload": "numpy"}`, func(s Settings) bool { return len(s.Preload) == 0 }, []string{"dip.preload: want a list of strings"}},
 		{`{"prewarm": 1}`, func(s Settings) bool { return s.Prewarm }, []string{"dip.prewarm: want true or false"}},
-		{`{"start": "clone", "codeLens": ["runLocal", "runAway"]}`, func(s Settings) bool { return s.Start == "auto" && len(s.CodeLens) == 4 },
-			[]string{"dip.start: want auto, fork, spawn", "dip.codeLens: want runRemote"}},
+		{`{"start": "clone", "codeLens": ["runLocal", "runAway"]}`, func(s Settings) bool { return s.Start == "auto" && len(s.CodeLens) == 6 },
+			[]string{"dip.start: want auto, fork, spawn", "dip.codeLens: want runCell"}},
 		{`{"codeLens": []}`, func(s Settings) bool { return len(s.CodeLens) == 0 }, nil},
 		{`{"seed": 0}`, func(s Settings) bool { return *s.pool().Seed.Of(ranklist.Rank(1)) == 1 }, nil},
 		{`{"seed": -1}`, func(s Settings) bool { return s.pool().Seed.Of(ranklist.Local) == nil }, nil},

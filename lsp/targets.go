@@ -3,12 +3,40 @@ package lsp
 import (
 	"dipls/cells"
 	"dipls/internal/ranklist"
+	"dipls/lsp/docs"
 	"dipls/session"
 )
 
+// unsaid is what decides where the cells of a document go that do not say so themselves. Two that are equal decide alike.
+type unsaid struct {
+	autodip string // as [session.API.Autodip] has it
+}
+
+// targetOf is where a cell would run if its turn were now.
+func (u unsaid) targetOf(c cells.Cell) cells.Target {
+	return session.TargetOf(session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()}, u.autodip)
+}
+
+// unsaidOf is what decides that for a document. Before its folder has a session, it is as in a new one.
+func (s *server) unsaidOf(d *docs.Snapshot) unsaid {
+	w := s.joined(s.folderOf(d.Path), "")
+	if w == nil {
+		return unsaid{}
+	}
+	return unsaid{s.board.pool(w).Autodip}
+}
+
 // targetNow returns where a cell would run if its turn were now.
 func (s *server) targetNow(w *workspace, c cells.Cell) cells.Target {
-	return session.TargetOf(session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()}, s.board.pool(w).Autodip)
+	return unsaid{s.board.pool(w).Autodip}.targetOf(c)
+}
+
+// placeOf says in words where a cell runs with a target: "all ranks", "ranks 0,2", "locally", "everywhere".
+func placeOf(t cells.Target) string {
+	if t.Where == cells.Local {
+		return "locally"
+	}
+	return t.Name()
 }
 
 // targetOfLine returns where the names on a line are looked up: where the cell would run, or the target of a magic on the line.
@@ -33,6 +61,9 @@ func (s *server) hostsOf(w *workspace) func(rank int) string {
 func (s *server) nameRank(w *workspace, rank int) string {
 	return ranklist.NameOn([]int{rank}, s.hostsOf(w))
 }
+
+// isWorthRunning reports whether there is anything to run in a cell that a person may mean. Comments above the first marker are not.
+func isWorthRunning(c cells.Cell) bool { return c.Runs() && (c.HasHeader() || !c.OnlyComments()) }
 
 // ranksOf names the ranks of a target: "all ranks" if it names none.
 func ranksOf(t cells.Target) string {

@@ -32,9 +32,9 @@ it.skipIf(!code)('shows ranks below their hosts, and what becomes of a host', as
   await writeFile(path.join(code.folder, 'hosts.py'), cells);
   const window = await code.open();
   await window.openFile('hosts.py');
-  await window.clickLens('Where', 'Run on all ranks');
+  await window.clickLens('Where', 'Run cell · all ranks');
   await window.outcome('Where', /^✓ 4\/4 ranks/);
-  await window.clickLens('First of each', 'Run on ranks each:0');
+  await window.clickLens('First of each', 'Run cell · ranks each:0');
   await window.outcome('First of each', /^✓ 2\/2 ranks/);
   const rows = (): Promise<string[]> => window.tree('Dip', 'Ranks');
   const host = async (name: string): Promise<string> => (await rows()).find((row) => row.startsWith(name)) ?? '';

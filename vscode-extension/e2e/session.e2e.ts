@@ -60,8 +60,19 @@ async function nothingRuns(): Promise<void> {
 
 it('shows lenses above cells', async () => {
   await window.openFile('ranks.py');
-  expect(await window.lenses('Who is there')).toEqual(['Run on all ranks', 'Everywhere', 'Locally']);
-  expect(await window.lenses('Both')).toEqual(['Run on all ranks', 'Everywhere', 'Locally', 'Run above']);
+  expect(await window.lenses('Who is there')).toEqual([
+    'Run cell · locally',
+    'Run on all ranks',
+    'Everywhere',
+    'Run below',
+  ]);
+  expect(await window.lenses('Both')).toEqual([
+    'Run cell · locally',
+    'Run on all ranks',
+    'Everywhere',
+    'Run above',
+    'Run below',
+  ]);
 });
 
 it('runs a cell on every rank and shows what each has printed', async () => {
@@ -90,7 +101,7 @@ it('runs a cell everywhere', async () => {
 
 it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
   await window.openFile('names.py');
-  await window.clickLens('Only here', 'Locally');
+  await window.clickLens('Only here', 'Run cell · locally');
   await window.outcome('Only here', /^✓/);
   await window.clickLens('On the ranks', 'Run on all ranks');
   await window.outcome('On the ranks', /^✗ ranks 0-2: NameError$/);
@@ -113,7 +124,7 @@ it('shows a failure with its ranks, and pushes the variable that they lack', asy
 
 it('shows the plot of each rank in the results panel', async () => {
   await window.openFile('plot.py');
-  await window.clickLens('Loss of each rank', 'Run on all ranks');
+  await window.clickLens('Loss of each rank', 'Run cell · all ranks');
   await window.outcome('Loss of each rank', /^✓ 3\/3 ranks/);
   const results = await window.results();
   for (const rank of ranks) {
@@ -213,7 +224,12 @@ it('leaves nothing running when the window closes, and opens again', async () =>
   await nothingRuns();
   window = await code.open();
   await window.openFile('ranks.py');
-  expect(await window.lenses('Who is there')).toEqual(['Run on all ranks', 'Everywhere', 'Locally']);
+  expect(await window.lenses('Who is there')).toEqual([
+    'Run cell · locally',
+    'Run on all ranks',
+    'Everywhere',
+    'Run below',
+  ]);
   await window.clickLens('Both', 'Everywhere');
   await window.outcome('Both', /^✓ local and 3\/3 ranks/);
   await window.close();

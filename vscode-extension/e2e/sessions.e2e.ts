@@ -25,7 +25,7 @@ beforeAll(async () => {
 /** Begins the training, and waits until it has said its first step. */
 async function beginTraining(): Promise<void> {
   await Promise.all(steps.map((step) => rm(file(step), { force: true })));
-  await window.clickLens('Train', 'Run on all ranks');
+  await window.clickLens('Train', 'Run cell · all ranks');
   await shows(1);
 }
 
@@ -59,7 +59,7 @@ async function showsAll(): Promise<void> {
 }
 
 it('goes on while the window is reloaded', async () => {
-  await window.clickLens('Here', 'Locally');
+  await window.clickLens('Here', 'Run cell · locally');
   await window.outcome('Here', /^✓/);
   await beginTraining();
   await window.reload();
@@ -126,7 +126,7 @@ it('survives the editor that is killed', async () => {
 });
 
 it.skipIf(!neovim)('is shared with Neovim: each sees what the other runs', async () => {
-  await window.clickLens('Here', 'Locally');
+  await window.clickLens('Here', 'Run cell · locally');
   await window.outcome('Here', /^✓/);
   const scripts = path.join(import.meta.dirname, '..', '..');
   const other = code.execute(
@@ -137,7 +137,7 @@ it.skipIf(!neovim)('is shared with Neovim: each sees what the other runs', async
   );
   await Promise.race([other, window.outcome('There', /^✓/)]);
   await (await window.results()).getByText('by Neovim').first().waitFor();
-  await window.clickLens('Train', 'Run on all ranks');
+  await window.clickLens('Train', 'Run cell · all ranks');
   await other;
 });
 
@@ -178,7 +178,7 @@ it('is left for another one, whose process is killed, and is come back to', asyn
   process.kill(await processOf('autre'), 'SIGKILL');
   await says(/^Dip: session gone$/);
   expect(await window.notifications()).toContainEqual(expect.stringMatching(/process has ended without a word/));
-  await window.clickLens('Here', 'Locally');
+  await window.clickLens('Here', 'Run cell · locally');
   await says(/ reattached to Étude du soir$/);
   await window.outcome('Here', /^✓/);
 });

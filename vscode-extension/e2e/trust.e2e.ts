@@ -32,7 +32,7 @@ async function exists(file: string): Promise<boolean> {
 
 it('runs nothing while the folder is not trusted', async () => {
   await window.openFile('names.py');
-  await window.clickLens('Only here', 'Locally');
+  await window.clickLens('Only here', 'Run cell · locally');
   await until('it says why nothing runs', async () =>
     (await window.notifications()).some((text) => /trust/i.test(text)),
   );
@@ -44,7 +44,7 @@ it('runs nothing while the folder is not trusted', async () => {
 it('runs cells, with the interpreter of the folder, once it is trusted', async () => {
   await window.trust();
   await window.openFile('names.py');
-  await window.clickLens('Only here', 'Locally');
+  await window.clickLens('Only here', 'Run cell · locally');
   await window.outcome('Only here', /^✓/);
   expect(await exists(started)).toBe(true);
 });

@@ -5,7 +5,7 @@ Do(function()
     return Dipls() and vim.lsp.buf_is_attached(0, Dipls().id)
   end)
   Await('lenses', function()
-    return Shows(Lenses()[1], 'Run on all ranks') and Shows(Lenses()[1], 'Locally')
+    return Shows(Lenses()[1], 'Run cell · all ranks') and Shows(Lenses()[1], 'Locally')
   end)
   assert(not Shows(Lenses()[7], 'Run'), 'a markdown cell has a lens to run it')
 

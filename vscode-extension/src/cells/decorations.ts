@@ -1,4 +1,7 @@
-/** How cells look in an editor: a line above each, the background of the one with the cursor, and in the gutter how they ran. */
+/**
+ * How cells look in an editor: a line above each, the background of the one with the cursor, in the gutter how they ran, and, where no lens
+ * says it, after their headers where they run.
+ */
 import * as vscode from 'vscode';
 import { linesOf } from './edits';
 import { icon } from './icons';
@@ -18,6 +21,9 @@ export class Decorations implements vscode.Disposable {
     isWholeLine: true,
     backgroundColor: new vscode.ThemeColor('dip.activeCellBackground'),
   });
+  private readonly goes = vscode.window.createTextEditorDecorationType({
+    after: { color: new vscode.ThemeColor('editorCodeLens.foreground'), margin: '0 0 0 2em' },
+  });
   private readonly gutter = marks.map(
     (mark) =>
       [
@@ -36,6 +42,7 @@ export class Decorations implements vscode.Disposable {
     this.subscription = vscode.Disposable.from(
       this.separator,
       this.active,
+      this.goes,
       ...this.gutter.map(([, type]) => type),
       watch.onChange((editor) => {
         this.draw(editor);
@@ -44,7 +51,7 @@ export class Decorations implements vscode.Disposable {
         this.drawActive(textEditor);
       }),
       vscode.workspace.onDidChangeConfiguration((change) => {
-        if (change.affectsConfiguration('dip.cells')) {
+        if (['dip.cells', 'dip.codeLens', 'editor.codeLens'].some((key) => change.affectsConfiguration(key))) {
           vscode.window.visibleTextEditors.forEach((editor) => {
             this.draw(editor);
           });
@@ -65,6 +72,14 @@ export class Decorations implements vscode.Disposable {
     const above = settings.get<boolean>('decorations', true) ? starts.map(({ range }) => range.start.line - 1) : [];
     this.set(editor, this.separator, above.map(lineAt));
     this.drawActive(editor);
+    const untold =
+      above.length > 0 && !lensesSayTargets(editor.document) ? starts.filter(({ goes }) => goes !== '') : [];
+    this.set(
+      editor,
+      this.goes,
+      untold.map(({ range }) => lineEnd(editor.document, range.start.line)),
+      untold.map(({ goes }) => `→ ${goes}`),
+    );
     for (const [mark, type] of this.gutter) {
       const ran = settings.get<boolean>('status', true) ? cells.filter((cell) => markOf(cell) === mark) : [];
       this.set(
@@ -92,17 +107,39 @@ export class Decorations implements vscode.Disposable {
     );
   }
 
-  /** Draws, unless the same is drawn already: an animation would begin anew. */
-  private set(editor: vscode.TextEditor, type: vscode.TextEditorDecorationType, ranges: readonly vscode.Range[]): void {
+  /** Draws, with a text behind each range if there are any, unless the same is drawn already: an animation would begin anew. */
+  private set(
+    editor: vscode.TextEditor,
+    type: vscode.TextEditorDecorationType,
+    ranges: readonly vscode.Range[],
+    texts: readonly string[] = [],
+  ): void {
     const drawn = this.drawn.get(editor) ?? new Map<vscode.TextEditorDecorationType, string>();
     this.drawn.set(editor, drawn);
-    const places = ranges.map(({ start, end }) => `${start.line}-${end.line}`);
+    const places = ranges.map(({ start, end }, i) => `${start.line}-${end.line}${texts[i] ?? ''}`);
     const key = places.length > 0 ? `${editor.document.version}:${places.join(',')}` : '';
     if (key !== (drawn.get(type) ?? '')) {
       drawn.set(type, key);
-      editor.setDecorations(type, ranges);
+      const behind = (text: string | undefined) => text && { renderOptions: { after: { contentText: text } } };
+      editor.setDecorations(
+        type,
+        ranges.map((range, i) => ({ range, ...behind(texts[i]) })),
+      );
     }
   }
+}
+
+/** Whether the lenses say where cells run. */
+function lensesSayTargets(document: vscode.TextDocument): boolean {
+  return (
+    vscode.workspace.getConfiguration('editor', document).get<boolean>('codeLens', true) &&
+    vscode.workspace.getConfiguration('dip', document).get<readonly string[]>('codeLens', []).includes('runCell')
+  );
+}
+
+function lineEnd(document: vscode.TextDocument, line: number): vscode.Range {
+  const { end } = document.lineAt(Math.min(line, document.lineCount - 1)).range;
+  return new vscode.Range(end, end);
 }
 
 function lineAt(line: number): vscode.Range {

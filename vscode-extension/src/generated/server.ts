@@ -1117,8 +1117,13 @@ export interface Settings {
    * it is empty, rank 0.
    */
   see?: string;
-  /** The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all. */
-  codeLens?: ('runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove')[];
+  /**
+   * The lenses above each cell that run something, in this order: `runCell` runs it where it goes by itself, and
+   * says where that is; `runRemote`, `runEverywhere` and `runLocal` run it elsewhere, so beside `runCell` one of
+   * them is left out; `runAbove` runs those above it, `runBelow` it and those below. If the list is empty, there
+   * are no lenses at all.
+   */
+  codeLens?: ('runCell' | 'runRemote' | 'runEverywhere' | 'runLocal' | 'runAbove' | 'runBelow')[];
   /**
    * How much the journal of one run may take, such as `500MB` or `4GiB`; `0`: any amount. Of a run that puts out
    * more, the oldest and the newest output is kept.
@@ -1297,9 +1302,13 @@ export const settings: readonly SettingRow[] = [
   {
     key: 'dip.codeLens',
     type: 'array',
-    enum: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
-    default: ['runRemote', 'runEverywhere', 'runLocal', 'runAbove'],
-    doc: 'The lenses above each cell that run something, in this order. If it is empty, there are no lenses at all.',
+    enum: ['runCell', 'runRemote', 'runEverywhere', 'runLocal', 'runAbove', 'runBelow'],
+    default: ['runCell', 'runRemote', 'runEverywhere', 'runLocal', 'runAbove', 'runBelow'],
+    doc:
+      'The lenses above each cell that run something, in this order: `runCell` runs it where it goes by itself, and ' +
+      'says where that is; `runRemote`, `runEverywhere` and `runLocal` run it elsewhere, so beside `runCell` one of ' +
+      'them is left out; `runAbove` runs those above it, `runBelow` it and those below. If the list is empty, there ' +
+      'are no lenses at all.',
   },
   {
     key: 'dip.journalLimit',
@@ -1373,6 +1382,8 @@ export interface CellInfo {
   body: Range;
   /** where the cell says that it runs; "" if it does not say */
   target: string;
+  /** in words, where it would run now, as its first lens says; "" if there is nothing to run */
+  goes: string;
   state: '' | 'queued' | 'running' | 'ok' | 'failed' | 'interrupted';
   /** the text is not what ran */
   stale: boolean;
