@@ -99,6 +99,16 @@ it('runs a cell everywhere', async () => {
   await screenshot('run');
 });
 
+it('runs a notebook in the same session, as its cells say', async () => {
+  await window.openNotebook('notebook.ipynb');
+  await window.run('Notebook: Run All');
+  await window.inNotebook(/\[0-2\] the same\n\[0\] rank 0\n\[1\] rank 1\n\[2\] rank 2/);
+  await window.run('Notebook: Go to Most Recently Failed Cell');
+  await window.inNotebook(/Cell In\[\d+\], line 3/);
+  await screenshot('notebook');
+  await window.run('View: Close Editor');
+});
+
 it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
   await window.openFile('names.py');
   await window.clickLens('Only here', 'Run cell · locally');

@@ -35,6 +35,24 @@ export class Window {
     await this.line('').first().waitFor();
   }
 
+  /** Opens a notebook of the folder, by its name. */
+  async openNotebook(name: string): Promise<void> {
+    await this.pick('Control+P', name, name);
+    await this.page.locator('.notebookOverlay .code-cell-row .view-line').first().waitFor();
+  }
+
+  /** Waits until the outputs of the open notebook's cells match, and returns the first group. */
+  async inNotebook(pattern: RegExp): Promise<string> {
+    const outputs = this.page
+      .frameLocator('.notebookOverlay iframe.webview')
+      .frameLocator('#active-frame')
+      .locator('body');
+    return until(`${String(pattern)} in the notebook`, async () => {
+      const match = pattern.exec(plain(await outputs.innerText({ timeout: 2_000 })));
+      return match && (match[1] ?? match[0]);
+    });
+  }
+
   /** Types into the quick input that a key opens, and takes the choice of that name. */
   private async pick(key: string, typed: string, choice: string): Promise<void> {
     const input = this.page.locator('.quick-input-widget input[type=text]:visible');

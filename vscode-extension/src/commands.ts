@@ -83,7 +83,10 @@ async function execute<C extends CommandName>(
   return answer;
 }
 
-/** The argument that a lens, a key or a menu passes. Menus of an editor pass its document; those of its gutter, the line as well. */
+/**
+ * The argument that a lens, a key or a menu passes. Menus of an editor pass its document; those of its gutter, the line as well; those of a cell of a
+ * notebook, the cell.
+ */
 function told(given: unknown): { named: Readonly<Record<string, unknown>>; place: Place | undefined } {
   const active = vscode.window.activeTextEditor;
   if (given instanceof vscode.Uri) {
@@ -100,6 +103,9 @@ function told(given: unknown): { named: Readonly<Record<string, unknown>>; place
   ) {
     const start = new vscode.Position(given.lineNumber - 1, 0);
     return { named: {}, place: { uri: given.uri.toString(), position: start, range: { start, end: start } } };
+  }
+  if ('notebook' in given && 'document' in given) {
+    return { named: { uri: (given as vscode.NotebookCell).document.uri.toString(), cell: 1 }, place: undefined };
   }
   return { named: given as Readonly<Record<string, unknown>>, place: placeOf(active) };
 }

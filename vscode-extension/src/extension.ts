@@ -4,6 +4,7 @@ import { showCells } from './cells';
 import { registerCommands } from './commands';
 import { registerExample } from './example';
 import { Interpreters } from './interpreter';
+import { Notebooks } from './notebooks';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
 import { ResultsView } from './results/view';
@@ -23,6 +24,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const runs = new Runs();
   const following = followSessions(runs, sessions); // before others, who ask the runs
   const pool = new Pool(started, runs, sessions);
+  const notebooks = new Notebooks(started, runs);
   server = started;
   context.subscriptions.push(
     log,
@@ -36,7 +38,8 @@ export function activate(context: vscode.ExtensionContext): void {
     registerCommands(started, { confirm: pool.confirm, runs: () => runs.list, sessions }),
     showCells(started),
     new OutputChannels(started, runs, sessions),
-    new ResultsView(context, started, runs),
+    new ResultsView(context, started, runs, notebooks.shows),
+    notebooks,
     followChanges(started, interpreters),
     registerExample(context),
   );

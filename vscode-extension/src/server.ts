@@ -28,15 +28,24 @@ import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 import type { Sessions } from './sessions/sessions';
 
+/** The scheme of cells of notebooks: each is a document of its own. */
+export const notebookCell = 'vscode-notebook-cell';
+
 /** The documents that the server handles. Untitled ones have no file, but may have cells. */
 const documents = [
   { language: 'python', scheme: 'file' },
   { language: 'python', scheme: 'untitled' },
+  { language: 'python', scheme: notebookCell },
 ];
 
 /** Whether the server knows a document. */
 export function isOurs(document: vscode.TextDocument): boolean {
   return vscode.languages.match(documents, document) > 0;
+}
+
+/** Whether a document is a cell of a notebook, which shows by itself where it begins and how it ran. */
+export function inNotebook(document: vscode.TextDocument): boolean {
+  return document.uri.scheme === notebookCell;
 }
 
 export type ServerState = 'starting' | 'running' | 'stopped';

@@ -1,6 +1,6 @@
 /** Cells in the editor: their commands and keys, and how they look. */
 import * as vscode from 'vscode';
-import { isOurs, type Server } from '../server';
+import { inNotebook, isOurs, type Server } from '../server';
 import { registerActions } from './actions';
 import { Decorations } from './decorations';
 import { hasCells, seemsToHaveCells } from './places';
@@ -31,7 +31,7 @@ function answer(watch: Watch, editor: vscode.TextEditor | undefined): boolean | 
   if (editor?.document.uri.scheme === 'output') {
     return undefined; // a panel with text counts as an editor for VS Code; the buttons of the real editor stay
   }
-  if (!editor || !isOurs(editor.document)) {
+  if (!editor || !isOurs(editor.document) || inNotebook(editor.document)) {
     return false;
   }
   const { document } = editor;

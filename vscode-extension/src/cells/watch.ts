@@ -1,7 +1,7 @@
 /** The cells in view of each editor. They are requested again when the text, the view, or how they ran has changed. */
 import * as vscode from 'vscode';
 import type { CellInfo } from '../generated/server';
-import { isOurs, type Server } from '../server';
+import { inNotebook, isOurs, type Server } from '../server';
 import { around, covers, type Lines } from './places';
 
 /** The cells of some lines of a version of a document. */
@@ -71,7 +71,9 @@ export class Watch implements vscode.Disposable {
 
   /** Begins with editors that have appeared, and ends with those that are gone. */
   private follow(): void {
-    const visible = vscode.window.visibleTextEditors.filter(({ document }) => isOurs(document));
+    const visible = vscode.window.visibleTextEditors.filter(
+      ({ document }) => isOurs(document) && !inNotebook(document),
+    );
     for (const [editor, watched] of this.editors) {
       if (!visible.includes(editor)) {
         watched.dispose();

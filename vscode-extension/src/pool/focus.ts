@@ -1,7 +1,7 @@
 /** Which folder's pool is meant: that of the Python file that the user looked at last. */
 import * as path from 'node:path';
 import * as vscode from 'vscode';
-import { isOurs } from '../server';
+import { isOurs, notebookCell } from '../server';
 
 export class Focus implements vscode.Disposable {
   private readonly emitter = new vscode.EventEmitter<void>();
@@ -61,8 +61,9 @@ export class Focus implements vscode.Disposable {
 
 /** The innermost workspace folder around a document, else its own directory, as on the server. */
 export function folderOf(uri: vscode.Uri): string | undefined {
-  if (uri.scheme !== 'file') {
+  const file = uri.scheme === notebookCell ? vscode.Uri.file(uri.path) : uri;
+  if (file.scheme !== 'file') {
     return vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
   }
-  return vscode.workspace.getWorkspaceFolder(uri)?.uri.fsPath ?? path.dirname(uri.fsPath);
+  return vscode.workspace.getWorkspaceFolder(file)?.uri.fsPath ?? path.dirname(file.fsPath);
 }

@@ -41,6 +41,8 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     private readonly context: vscode.ExtensionContext,
     private readonly server: Server,
     private readonly runs: Runs,
+    /** Whether a run's output is shown elsewhere: then nobody needs to be shown this view. */
+    private readonly elsewhere: (run: Run) => boolean,
   ) {
     this.deltas = new Deltas(runs, () => {
       this.schedule();
@@ -155,7 +157,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
 
   /** Opens the view, without the focus, at a run's first output that calls for it, unless that is long past. */
   private reveal(run: Run, added: readonly Entry[]): void {
-    if (this.runs.past) {
+    if (this.runs.past || this.elsewhere(run)) {
       this.revealed.add(run);
     }
     if (this.revealed.has(run) || this.view?.visible) {
