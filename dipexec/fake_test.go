@@ -3,6 +3,7 @@ package dipexec
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +44,9 @@ type fakeProcess struct {
 	groups     func() *wire.GroupsReply // nil: it has joined none
 	breaking   func(context.Context, wire.BreakRequest) (*wire.BreakReply, error)
 	mending    func(context.Context, wire.MendRequest) (*wire.MendReply, error)
+
+	checks   int   // how often it was asked to compile cells
+	checking error // instead of an answer
 
 	connections []wire.Connection
 	silent      error // instead
@@ -193,6 +197,25 @@ func (p *fakeProcess) Mend(ctx context.Context, req wire.MendRequest) (*wire.Men
 		return &wire.MendReply{}, nil
 	}
 	return f(ctx, req)
+}
+
+// errForever stands for an answer that never comes.
+var errForever = errors.New("no answer")
+
+func (p *fakeProcess) Check(ctx context.Context, req wire.CheckRequest) (*wire.CheckReply, error) {
+	p.checks++
+	if p.checking == errForever {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	reply := new(wire.CheckReply)
+	for i, c := range req.Cells {
+		if strings.Contains(c.Code, "= =") {
+			frame := wire.Frame{File: c.Path, Line: c.Line, Name: "<module>"}
+			reply.Faults = append(reply.Faults, wire.Fault{Cell: i, Error: wire.Error{EName: "SyntaxError", EValue: "invalid syntax", Frames: []wire.Frame{frame}}})
+		}
+	}
+	return reply, p.checking
 }
 
 func (p *fakeProcess) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {

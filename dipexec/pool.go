@@ -37,6 +37,7 @@ type Process interface {
 	Connections(ctx context.Context) ([]wire.Connection, error)
 	Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error)
 	Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error)
+	Check(ctx context.Context, req wire.CheckRequest) (*wire.CheckReply, error)
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)

@@ -48,6 +48,8 @@ type run struct {
 	asks    bool                         // its code may ask for the ranks by magics
 	tickets [namespaces]*ticket
 
+	supplied *supplied // for the namespace that comes next; nil: it is asked for
+
 	notices chan notice     // what the user should know about its processes
 	hangs   chan foundHangs // results of looks at its ranks
 
@@ -245,6 +247,9 @@ func (r *run) drive() {
 // perform runs the code in one namespace after the other, as its turns come.
 func (r *run) perform() (status event.Status, reason string) {
 	if status, reason := r.awaitPredecessors(); status != event.StatusOK {
+		if refused, why, ok := r.refused(); ok && status == event.StatusSkipped {
+			return refused, why
+		}
 		return status, reason
 	}
 	if r.open {
@@ -261,6 +266,13 @@ func (r *run) perform() (status event.Status, reason string) {
 		}
 		r.tracePhase("queue")
 		if i == 0 {
+			r.checkSequence(ns)
+			if r.ctx.Err() != nil {
+				return event.StatusInterrupted, ""
+			}
+			if status, reason, ok := r.refused(); ok {
+				return status, reason
+			}
 			r.start()
 		}
 		status, reason = r.runOn(ns)
@@ -355,11 +367,6 @@ func (r *run) journalFull() {
 
 // runOn runs the code on the processes of one namespace.
 func (r *run) runOn(ns namespace) (event.Status, string) {
-	if ns == poolNamespace && r.origin == nil { // otherwise it was noted when the command was given
-		r.e.mu.Lock()
-		r.e.onRanks = r.id
-		r.e.mu.Unlock()
-	}
 	procs, err := r.processes(ns)
 	switch {
 	case r.ctx.Err() != nil:
@@ -411,6 +418,15 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 }
 
 func (r *run) processes(ns namespace) ([]Process, error) {
+	if s := r.supplied; s != nil {
+		r.supplied = nil
+		return s.procs, s.err
+	}
+	if ns == poolNamespace && r.origin == nil { // otherwise it was noted when the command was given
+		r.e.mu.Lock()
+		r.e.onRanks = r.id
+		r.e.mu.Unlock()
+	}
 	if ns == localNamespace {
 		p, err := r.e.o.Pool.Local(r.ctx)
 		if err != nil {

@@ -1,7 +1,6 @@
 package dipexec
 
 import (
-	"fmt"
 	"strings"
 
 	"dipls/dipexec/event"
@@ -10,8 +9,11 @@ import (
 // sequence is runs that were started together, to run one after the other.
 type sequence struct {
 	goOn  bool     // each runs however the one before it has ended
-	left  int      // how many have not ended; guarded by the executor's mu, like ended
+	runs  []*run   // in their order, until they have been checked; guarded by the executor's mu, like left and ended
+	left  int      // how many have not ended
 	ended []string // ids of the others
+
+	checked *checked // written by the first run before the others go on; nil: it has found nothing
 }
 
 // Start queues a request and returns the run's id at once. A run waits for earlier runs on its namespaces: the local
@@ -30,7 +32,8 @@ func (e *Executor) Start(req Request) (id string, err error) {
 // before it has ended or, for a %%px --noblock, until that one's turn has come. Runs that are started later come after them on their namespaces.
 //
 // After the first that does not end as [event.StatusOK], the others do not run, unless goOn is set. Each of them ends as [event.StatusSkipped],
-// with [event.RunFinished] as its only event and without a journal.
+// with [event.RunFinished] as its only event and without a journal. Unless goOn is set, all are compiled before the first begins: if some do not compile,
+// these end as [event.StatusError], and the others as skipped.
 func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -46,6 +49,9 @@ func (e *Executor) StartSequence(reqs []Request, goOn bool) (ids []string, err e
 		}
 		ids = append(ids, r.id)
 		before = r
+		if s != nil {
+			s.runs = append(s.runs, r)
+		}
 	}
 	return ids, nil
 }
@@ -95,13 +101,7 @@ func (r *run) awaitPredecessors() (event.Status, string) {
 
 // whySkip says why the runs after one that has not ended well are skipped: "cell 2 failed".
 func (r *run) whySkip() string {
-	what := "the run before"
-	switch {
-	case r.req.Cell > 0:
-		what = fmt.Sprintf("cell %d", r.req.Cell)
-	case r.req.Title != "":
-		what = r.req.Title
-	}
+	what := r.name()
 	switch {
 	case r.report.Status == event.StatusSkipped:
 		return r.report.Reason

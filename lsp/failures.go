@@ -221,7 +221,7 @@ func (f *failures) died(r Run, ev *event.RankState) {
 // finish enters the end of a run, and makes a mark of the reason if no other mark tells it.
 func (f *failures) finish(r Run, ev *event.RunFinished) {
 	told := slices.ContainsFunc(f.layer.of(cellKey{r.Doc, r.Cell}), func(old *failure) bool { return old.run == r.ID && old.code == string(event.StatusDied) })
-	if ev.Reason == "" || told || ev.Status == event.StatusOK {
+	if ev.Reason == "" || told || ev.Status == event.StatusOK || ev.Status == event.StatusError && len(r.Failures) > 0 {
 		return
 	}
 	severity := protocol.DiagnosticSeverityError

@@ -84,3 +84,18 @@ func TestCellsWaitInVain(t *testing.T) {
 		awaitLenses(t, e, 6, laterLenses)
 	}
 }
+
+// Cells are compiled before the first of them runs. What is wrong is marked at its line, and the other cells are as they were.
+func TestCellsThatDoNotCompile(t *testing.T) {
+	e, _ := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint one\n# %%dip\nprint two\nwrong\n# %%\nprint three\n")
+	runCell(e, 1, "ok")
+	e.Mark()
+	e.Run("dip.runAll", lsptest.Object{"uri": e.URI("a.py")})
+	awaitDiagnostics(t, e, "a.py", "0:0-0:4 information output one", "4:0-4:5 error SyntaxError SyntaxError: invalid syntax — local")
+	e.Await("the end", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 3), lsptest.Has("reason", "cell 2 does not compile"))
+	awaitLenses(t, e, 0, `.*✓.*`) // as it was before
+	if printed := e.Messages(lsptest.Has("event", "stream")); len(printed) > 0 {
+		t.Errorf("something has run: %v", printed)
+	}
+}

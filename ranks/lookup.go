@@ -44,3 +44,9 @@ func (p *Process) lookUp(ctx context.Context, msgType string, request, reply any
 	}
 	return err
 }
+
+// Check asks what is wrong with cells, which are compiled and not run. It takes its turn as an execution does.
+func (p *Process) Check(ctx context.Context, req wire.CheckRequest) (*wire.CheckReply, error) {
+	reply := new(wire.CheckReply)
+	return reply, p.call(ctx, wire.TypeCheckRequest, req, reply)
+}

@@ -27,6 +27,8 @@ A cell begins at a "# %%" comment. Where it runs, first match wins: --target; th
 ("# %%dip everywhere --see all" under the marker, target="ranks:0-3" in the marker line, "#dip_locally");
 autodip, if an earlier cell has turned it on; the local namespace.
 
+All cells are compiled before the first one begins. If one does not compile, that is told, and nothing is run; with -k each fails when its turn comes.
+
 The interpreter is the first of: --python, $DIPLS_PYTHON, an active virtualenv or conda environment,
 .venv beside FILE or above it, python3.
 

@@ -310,7 +310,7 @@ func (c contract) firstInFirstOut() {
 	c.ends(runs, "ok", "ok", "ok", "ok")
 }
 
-// After the first failure of a sequence the others are skipped, or go on if that is wanted.
+// After the first failure of a sequence the others are skipped, or go on if that is wanted. None runs if one does not compile.
 func (c contract) sequence() {
 	front := c.front(session.SubscribeRequest{})
 	failing := c.cell(cells.Remote, "error ValueError no")
@@ -322,6 +322,14 @@ func (c contract) sequence() {
 		"run 1 starts on local", "run 1 ends: ok", "run 2 starts on remote", "run 2 ends: error", "run 3 ends: skipped", "run 4 ends: skipped",
 	})
 	c.ends(c.startAs(session.Sequence{Cells: list, GoOn: true}), "ok", "error", "ok", "ok")
+	wrong := c.cell(cells.Remote, "\nwrong")
+	wrong.Cell, wrong.Path = 9, "/a.py"
+	runs = c.start(list[0], wrong)
+	const why = "nothing was run: all cells are compiled before the first one begins"
+	c.ends(runs, "skipped: cell 9 does not compile", "error: "+why)
+	if f := c.report(runs[1]).Parts[0].Failure; f == nil || f.EName != "SyntaxError" || f.Path != "/a.py" || f.Line != 2 {
+		c.t.Errorf("%+v", f)
+	}
 	c.ends(c.start(session.CellOfTransfer(session.Transfer{Names: []string{"missing"}}), c.cell(cells.Local, "")), "error", "skipped: %dipush missing failed")
 	if runs := c.startAs(session.Sequence{}); len(runs) > 0 {
 		c.t.Errorf("runs of nothing: %q", runs)

@@ -12,6 +12,7 @@
 //	result TEXT           an execute_result of type text/plain
 //	display MIME DATA     a display_data
 //	say TYPE CONTENT      send a message
+//	wrong                 what no Python would compile: a check_request finds it
 //	error NAME MESSAGE    raise: an error message, and the end of this execution
 //	surroundings JSON     send the message surroundings
 //	inherited             print the surroundings that it got: at the start; and later

@@ -236,6 +236,8 @@ func (r *rank) serve(m *wire.Message) {
 		}
 	case wire.TypeExecuteRequest:
 		r.execute(m)
+	case wire.TypeCheckRequest:
+		r.peer.send(wire.TypeCheckReply, m.RawHeader, checked(m))
 	case wire.TypePushRequest:
 		r.push(m)
 	case wire.TypePushCommit:
@@ -460,6 +462,25 @@ func (r *rank) execute(m *wire.Message) {
 	}
 }
 
+// checked finds the cells that no Python would compile.
+func checked(m *wire.Message) wire.CheckReply {
+	var req wire.CheckRequest
+	json.Unmarshal(m.Content, &req)
+	reply := wire.CheckReply{Status: wire.Status{Status: "ok"}}
+	for i, c := range req.Cells {
+		for j, line := range strings.Split(c.Code, "\n") {
+			if strings.TrimSpace(line) == "wrong" {
+				frame := wire.Frame{File: c.Path, Line: c.Line + j, Name: "<module>", Run: c.Run}
+				reply.Faults = append(reply.Faults, wire.Fault{Cell: i, Error: wire.Error{
+					EName: "SyntaxError", EValue: "invalid syntax", Traceback: []string{"SyntaxError: invalid syntax"}, Frames: []wire.Frame{frame},
+				}})
+				break
+			}
+		}
+	}
+	return reply
+}
+
 // goTo says where the rank is.
 func (r *rank) goTo(p place) {
 	r.mu.Lock()
@@ -499,6 +520,8 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 	case "say":
 		msgType, content, _ := strings.Cut(arg, " ")
 		p.send(msgType, m.RawHeader, json.RawMessage(content))
+	case "wrong":
+		return &pyError{"SyntaxError", "invalid syntax"}
 	case "error":
 		name, message, _ := strings.Cut(arg, " ")
 		return &pyError{name, message}

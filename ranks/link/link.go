@@ -41,6 +41,7 @@ var replyTypes = map[string]string{
 	wire.TypeConnectionsRequest: wire.TypeConnectionsReply,
 	wire.TypeBreakRequest:       wire.TypeBreakReply,
 	wire.TypeMendRequest:        wire.TypeMendReply,
+	wire.TypeCheckRequest:       wire.TypeCheckReply,
 	wire.TypePushRequest:        wire.TypePushReply,
 	wire.TypePullRequest:        wire.TypePullReply,
 	wire.TypeAppRequest:         wire.TypeAppReply,

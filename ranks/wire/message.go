@@ -61,6 +61,8 @@ const (
 	TypeVariablesRequest   = "variables_request"
 	TypeVariablesReply     = "variables_reply"
 
+	TypeCheckRequest   = "check_request"
+	TypeCheckReply     = "check_reply"
 	TypePushRequest    = "push_request"
 	TypePushReply      = "push_reply"
 	TypePushCommit     = "push_commit"
@@ -500,6 +502,31 @@ type Stale struct {
 	Name string `json:"name"` // "model"
 	Type string `json:"type"` // "DistributedDataParallel"
 	Todo string `json:"todo"` // "wrap it again"
+}
+
+// CheckRequest asks what is wrong with cells that will run one after the other. They are compiled, and not run. The main thread serves it in turn.
+type CheckRequest struct {
+	Cells []CheckedCell `json:"cells"`
+}
+
+// CheckedCell is a cell, as in [ExecuteRequest].
+type CheckedCell struct {
+	Code string `json:"code"`
+	Path Path   `json:"path"`
+	Line int    `json:"line"`
+	Run  string `json:"run"`
+}
+
+// CheckReply answers it.
+type CheckReply struct {
+	Status
+	Faults []Fault `json:"faults"` // in the order of the cells, at most one each
+}
+
+// Fault is why a cell cannot be compiled.
+type Fault struct {
+	Cell int `json:"cell"` // index in the request
+	Error
 }
 
 // CompleteRequest asks how code may go on at a place. Like InspectRequest and VariablesRequest it is a lookup: only an idle process

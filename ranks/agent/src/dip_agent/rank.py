@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, limits, output, paths, randomness, surroundings, wire
+from . import apps, check, limits, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -175,6 +175,8 @@ class _Process:
             self._reply(message, "hello_reply", self._started)
         elif message.type == "execute_request":
             self._execute(message)
+        elif message.type == "check_request":
+            self._answer(message, self._check)
         elif message.type == "push_commit":
             self._transfers.end_push(bool(message.content.get("commit")))
             self._answered = True
@@ -266,6 +268,9 @@ class _Process:
     def _break(self, content: dict[str, Any], answer: Callable[[dict[str, Any]], None]) -> None:
         self._interrupts.broke()  # first: breaking makes waits raise, and `wait_failed` looks at it
         mending.break_groups(content, answer)
+
+    def _check(self, message: Message) -> dict[str, Any]:
+        return {"faults": list(check.faults(self._shell, message.content.get("cells", [])))}
 
     def _change_app(self, message: Message) -> dict[str, Any]:
         notices = self._app.change(message.content.get("app"), message.content.get("verbose"))

@@ -108,19 +108,26 @@ class Compiler(CachingCompiler):
         place = self._place
         if place is None or source != place.cell:
             return super().ast_parse(source, filename, symbol)
-        # Leading newlines put nodes and syntax errors on the right lines, and cost next to nothing.
-        first = place.line + _BLANK.match(place.text).group().count("\n")
-        tree = super().ast_parse("\n" * (first - 1) + source, place.path, symbol)
+        tree = super().ast_parse(moved_down(source, place.text, place.line), place.path, symbol)
         if "class " in source and not place.magic:
             snapshots.note_classes((tree, place.path))
             if source.rstrip("\n") != place.text.rstrip("\n"):
-                place.path.python = "\n" * (first - place.line) + source
+                place.path.python = moved_down(source, place.text, 1)
         return tree
 
     def __call__(self, source: Any, filename: str, symbol: str, **options: Any) -> Any:
         if filename in _MAGIC_NAMES and self._place is not None and self._place.magic:
             filename = self._place.path
         return super().__call__(source, filename, symbol, **options)
+
+
+def moved_down(source: str, text: str, line: int) -> str:
+    """Return what IPython has made of `text`, moved down to where it is in its file, if that has `text` at `line`.
+
+    Leading newlines put nodes and syntax errors on the right lines, and cost next to nothing. IPython has taken away
+    the blank lines above the code.
+    """
+    return "\n" * (line - 1 + _BLANK.match(text).group().count("\n")) + source
 
 
 def docstring(readline: Callable[[], str]) -> tuple[str | None, int]:
@@ -163,9 +170,13 @@ class Transformations(TransformerManager):
 
     def transform_cell(self, cell: str) -> str:
         """Return the Python code that `cell` means, with a newline at its end."""
-        if self._known and not _SPECIAL.search(cell) and self._all() == self._made:
+        if not _SPECIAL.search(cell) and self.usual():
             return cell if cell.endswith("\n") else cell + "\n"
         return super().transform_cell(cell)
+
+    def usual(self) -> bool:
+        """Whether these are IPython's transformations, of a version that is known here, and no others."""
+        return self._known and self._all() == self._made
 
     def _all(self) -> list[Any]:
         return [*self.cleanup_transforms, *self.line_transforms, *self.token_transformers]

@@ -33,6 +33,7 @@ _TASKS = frozenset(
     {
         "hello",
         "execute_request",
+        "check_request",
         "push_request",
         "push_commit",
         "pull_request",

@@ -1,0 +1,114 @@
+package dipexec
+
+import (
+	"fmt"
+	"time"
+
+	"dipls/dipexec/event"
+	"dipls/ranks"
+	"dipls/ranks/wire"
+)
+
+// checked is what came of compiling all cells of a sequence before the first of them ran.
+type checked struct {
+	by     Process
+	faults map[*run]wire.Error // of those that do not compile; none: the sequence runs
+	why    string              // why the others do not run
+}
+
+// whyNothing is the reason of a run whose cell does not compile.
+const whyNothing = "nothing was run: all cells are compiled before the first one begins"
+
+// checkSequence has all cells of the run's sequence compiled, if it is the first of one, by a process that it is about to run on. One message asks for
+// all of them. Where nobody can say what is wrong, nothing is.
+func (r *run) checkSequence(ns namespace) {
+	s := r.sequence
+	if s == nil || s.goOn {
+		return
+	}
+	r.e.mu.Lock()
+	runs := s.runs
+	s.runs = nil
+	r.e.mu.Unlock()
+	if len(runs) == 0 {
+		return // that was done
+	}
+	procs, err := r.processes(ns)
+	r.supplied = &supplied{procs, err}
+	if err != nil {
+		return
+	}
+	var asked []*run
+	var req wire.CheckRequest
+	for _, one := range runs {
+		if code := one.req.Code; code != "" {
+			asked = append(asked, one)
+			req.Cells = append(req.Cells, wire.CheckedCell{Code: code, Path: wire.Path(one.req.Path), Line: one.req.Line, Run: one.id})
+		}
+	}
+	reply, err := procs[0].Check(r.ctx, req)
+	r.tracePhase("check")
+	if err != nil || len(reply.Faults) == 0 {
+		return
+	}
+	c := &checked{by: procs[0], faults: map[*run]wire.Error{}}
+	for _, f := range reply.Faults {
+		if f.Cell < 0 || f.Cell >= len(asked) {
+			continue // no cell of ours
+		}
+		if len(c.faults) == 0 {
+			c.why = asked[f.Cell].name() + " does not compile"
+		}
+		c.faults[asked[f.Cell]] = f.Error
+	}
+	s.checked = c
+}
+
+// refused ends a run whose sequence does not run, since cells of it do not compile. ok is false if that is not so.
+func (r *run) refused() (status event.Status, reason string, ok bool) {
+	if r.sequence == nil || r.sequence.checked == nil || len(r.sequence.checked.faults) == 0 {
+		return "", "", false
+	}
+	c := r.sequence.checked
+	fault, wrong := c.faults[r]
+	if !wrong {
+		return event.StatusSkipped, c.why, true
+	}
+	if r.open {
+		r.decide()
+	}
+	r.start()
+	r.fail(c.by, fault)
+	return event.StatusError, whyNothing, true
+}
+
+// fail tells of an exception as if the code had raised it on a process, which has not run it.
+func (r *run) fail(p Process, fault wire.Error) {
+	proc := &process{e: r.e, p: p, who: p.Who()} // what the process prints belongs to other runs
+	pt := &part{r: r, proc: proc, started: time.Now(), kept: r.journal.Output(proc.who)}
+	pt.head = event.HeaderOf("", r.id, event.CellOf(r.req.Cell), proc.who)
+	pt.own.status = event.StatusError
+	r.parts = append(r.parts, pt)
+	pt.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateBusy})
+	pt.exception(ranks.Failure(fault))
+	pt.emit(&event.RankState{Header: pt.header(event.KindRankState), State: event.StateReady, Status: event.StatusError})
+	pt.kept.Close()
+	pt.sent.Store(&pt.own)
+}
+
+// supplied are processes that the run has been given already.
+type supplied struct {
+	procs []Process
+	err   error
+}
+
+// name names the run in a sentence: "cell 2".
+func (r *run) name() string {
+	switch {
+	case r.req.Cell > 0:
+		return fmt.Sprintf("cell %d", r.req.Cell)
+	case r.req.Title != "":
+		return r.req.Title
+	}
+	return "the run before"
+}

@@ -1,0 +1,86 @@
+package dipexec
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"dipls/dipexec/event"
+	"dipls/dipexec/event/eventtest"
+)
+
+// Before the first cell of a sequence begins, one message has all of them compiled. What does not compile is told, and nothing runs.
+func TestCheckSequence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, rec := start(t, Options{Pool: pool})
+		ids := mustStartSequence(t, e, false,
+			Request{Path: "/a.py", Cell: 1, Code: "train()", Line: 2},
+			Request{Path: "/a.py", Cell: 2, Code: "x = = 1", Line: 5, Target: target(t, "remote")},
+			Request{Path: "/a.py", Cell: 3, Code: "y"},
+			Request{Path: "/a.py", Cell: 4, Code: "z = = 1", Line: 9})
+		endsAs(t, e, ids[0], "skipped: cell 2 does not compile")
+		endsAs(t, e, ids[1], "error: "+whyNothing)
+		endsAs(t, e, ids[2], "skipped: cell 2 does not compile")
+		endsAs(t, e, ids[3], "error: "+whyNothing)
+		synctest.Wait()
+		eventtest.SameLines(t, rec.lines(),
+			"run_finished skipped: cell 2 does not compile",
+			"run_started remote see 0",
+			"rank_state local busy",
+			"error local SyntaxError: invalid syntax line 5",
+			"rank_state local ready error",
+			"run_finished error: "+whyNothing,
+			"run_finished skipped: cell 2 does not compile",
+			"run_started local see 0",
+			"rank_state local busy",
+			"error local SyntaxError: invalid syntax line 9",
+			"rank_state local ready error",
+			"run_finished error: "+whyNothing)
+		if n := len(pool.local.executions); n > 0 || pool.local.checks != 1 {
+			t.Errorf("%d cells have run, and the process was asked %d times", n, pool.local.checks)
+		}
+		if report := mustWait(t, e, ids[1]); report.Parts[0].Failure == nil || report.Parts[0].Failure.EName != "SyntaxError" {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// A cell by itself, and cells of which each runs whatever becomes of the others, are not compiled ahead. Nor does a check that fails keep cells from running.
+func TestUnchecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, _ := start(t, Options{Pool: pool})
+		one := mustStart(t, e, Request{Code: "x = = 1"})
+		pool.local.next().ok()
+		endsAs(t, e, one, "ok")
+		for _, id := range mustStartSequence(t, e, true, Request{Code: "x = = 1"}, Request{Code: "y"}) {
+			pool.local.next().ok()
+			endsAs(t, e, id, "ok")
+		}
+		if pool.local.checks != 0 {
+			t.Errorf("checked %d times", pool.local.checks)
+		}
+		pool.local.checking = errors.New("no")
+		for _, id := range mustStartSequence(t, e, false, Request{Code: "x = = 1"}, Request{Code: "y"}) {
+			pool.local.next().ok()
+			endsAs(t, e, id, string(event.StatusOK))
+		}
+	})
+}
+
+// A run that is cancelled while it waits for its processes, or for the check, has not begun.
+func TestCancelledCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(1)
+		e, rec := start(t, Options{Pool: pool})
+		pool.local.checking = errForever
+		ids := mustStartSequence(t, e, false, Request{Code: "x"}, Request{Code: "y"})
+		synctest.Wait()
+		e.CancelAll()
+		endsAs(t, e, ids[0], "interrupted")
+		endsAs(t, e, ids[1], "interrupted")
+		synctest.Wait()
+		eventtest.SameLines(t, rec.lines(), "run_finished interrupted", "run_finished interrupted")
+	})
+}
