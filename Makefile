@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV_STAMP := .venv/.ready
 NEOVIM_STAMP := .venv/.neovim
 HOSTS_STAMP := .venv/.hosts
+TMUX_STAMP := .venv/.tmux
 RACE = $(shell scripts/have-race.sh)
 
 .PHONY: help setup build vsix demo test test-go test-python test-vscode e2e screenshots lint fuzz stress compat bench bench-quick bench-setup bench-lsp bench-fanout clean
@@ -14,7 +15,7 @@ RACE = $(shell scripts/have-race.sh)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(VENV_STAMP) $(NEOVIM_STAMP) $(HOSTS_STAMP) ## make .venv: Python with torch and what the agent needs, and editors and hosts for the tests
+setup: $(VENV_STAMP) $(NEOVIM_STAMP) $(HOSTS_STAMP) $(TMUX_STAMP) ## make .venv: Python with torch and what the agent needs, and editors and hosts for the tests
 
 $(VENV_STAMP): ranks/agent/requirements-dev.txt ranks/agent/requirements-apps.txt scripts/setup-python.sh
 	@scripts/setup-python.sh
@@ -24,6 +25,10 @@ $(NEOVIM_STAMP): $(VENV_STAMP) scripts/requirements-neovim.txt scripts/setup-neo
 
 $(HOSTS_STAMP): $(VENV_STAMP) scripts/setup-hosts.sh
 	@scripts/setup-hosts.sh
+
+$(TMUX_STAMP): $(VENV_STAMP) scripts/setup-tmux.sh
+	@scripts/setup-tmux.sh
+	@touch $@
 
 build: ## make bin/dipls
 	@mkdir -p bin

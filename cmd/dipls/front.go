@@ -59,6 +59,7 @@ type frontFlags struct {
 	json        bool
 	quiet       bool
 	yes         bool
+	typed       bool // what runs was typed just above: it needs no heading, and no outcome if all goes well at once
 	hangTimeout orOff
 	notify      string
 }
@@ -85,6 +86,7 @@ func (f *front) view(subscription session.Subscription) error {
 		return showJSON(f.out, subscription)
 	}
 	t := newTerminal(f.out, f.errOut, f.quiet)
+	t.typed = f.typed
 	t.wayOut = fmt.Sprintf("%s (kill -USR1 %d)", f.wayOut(), os.Getpid())
 	return t.show(subscription)
 }

@@ -67,6 +67,24 @@ func visit(cmd *cobra.Command, flags *frontFlags, log *zap.Logger, errOut *scree
 func attached(
 	cmd *cobra.Command, which *sessionFlag, r session.AttachRequest, flags *frontFlags, logLevel string, do func(context.Context, *guest) error,
 ) error {
+	return entered(cmd, which, r, logLevel, func(e *entrance) error {
+		_, err := e.visit(flags, do)
+		return err
+	})
+}
+
+// entrance is a session to which a command is attached, before anything is shown of it.
+type entrance struct {
+	*session.Attachment
+	cmd     *cobra.Command
+	log     *zap.Logger
+	errOut  *screen
+	signals *signals
+	back    string // the name by which the user comes back
+}
+
+// entered attaches to the session that a flag means, and goes on there.
+func entered(cmd *cobra.Command, which *sessionFlag, r session.AttachRequest, logLevel string, goOn func(*entrance) error) error {
 	errOut := newScreen(cmd.ErrOrStderr())
 	log, err := newLogger(cmp.Or(logLevel, "warn"), errOut)
 	if err != nil {
@@ -94,15 +112,21 @@ func attached(
 		}
 		fmt.Fprintln(errOut, text)
 	}
-	g, ctx, err := visit(cmd, flags, log, errOut, a)
+	return goOn(&entrance{a, cmd, log, errOut, signals, cmp.Or(which.text, a.About.Name)})
+}
+
+// visit does something in the session as a guest of its own. left says that its user has left before the end.
+func (e *entrance) visit(flags *frontFlags, do func(context.Context, *guest) error) (left bool, err error) {
+	g, ctx, err := visit(e.cmd, flags, e.log, e.errOut, e.Attachment)
 	if err != nil {
-		return err
+		return false, err
 	}
-	g.fresh, g.back, g.cut = a.Started, cmp.Or(which.text, g.about.Name), func() { detach(a) }
+	g.fresh, g.back, g.cut = e.Started, e.back, func() { detach(e.Attachment) }
 	defer g.leave()
-	stop := signals.heed(g.front, g.pressed())
+	stop := e.signals.heed(g.front, g.pressed())
 	defer stop()
-	return g.stay(ctx, do)
+	err = g.stay(ctx, do)
+	return g.hasLeft(), err
 }
 
 // stay does something in the session, and shows it until its end, or until the user leaves.
@@ -289,6 +313,13 @@ func (g *guest) away(code int) {
 		}
 	}
 	g.leave()
+}
+
+// hasLeft reports whether the user has left.
+func (g *guest) hasLeft() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left != nil
 }
 
 // wayBack says that the user has left, and how they come back, by a line to copy.

@@ -54,7 +54,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	return exitCode(root.Execute(), stderr)
+}
+
+// exitCode is the exit code that an error makes. It is told to the user, if that has not happened.
+func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
@@ -93,7 +97,7 @@ Sessions outlive the editor: "dipls sessions" lists those that live, "dipls atta
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
 	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newRuns(), newInterrupt(), newStop())
-	root.AddCommand(newExec(), newPush(), newPull(), newJoin())
+	root.AddCommand(newExec(), newShell(), newPush(), newPull(), newJoin())
 	return root
 }
 

@@ -16,6 +16,8 @@ import (
 type screen struct {
 	w    io.Writer
 	live bool // there may be a region
+	// shown lets the user see what they type, until again is called; nil: they see it in any case.
+	shown func() (again func())
 
 	mu     sync.Mutex
 	drawn  int  // lines of the region that stand on the terminal
@@ -44,10 +46,15 @@ func (s *screen) ask(question string) (answered func()) {
 	s.erase()
 	_, _ = io.WriteString(s.w, question)
 	s.asking = true
+	again := func() {}
+	if s.shown != nil {
+		again = s.shown()
+	}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.asking = false
+		again()
 	}
 }
 

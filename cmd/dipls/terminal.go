@@ -25,6 +25,9 @@ const maxLiveLines = 8
 // flushAt is how many bytes are collected at most before a write.
 const flushAt = 64 << 10
 
+// worthTelling is how long what was typed runs, in seconds, until it is worth telling how long that was.
+const worthTelling = 1.0
+
 // redrawEvery is how often the status line's clock and spinner move.
 const redrawEvery = 100 * time.Millisecond
 
@@ -39,6 +42,7 @@ type terminal struct {
 	errColour  bool
 	shared     bool            // out and err may be the same terminal
 	quiet      bool            // no headings, no outcomes
+	typed      bool            // no headings, and no outcomes of runs that end well at once
 	wayOut     string          // what the user can do about ranks that wait, a line; "": nothing is said
 	shownOut   map[string]bool // runs in which it was said
 	folder     *view.Folder
@@ -155,7 +159,7 @@ func (t *terminal) take(events []event.Event) {
 }
 
 func (t *terminal) started(run *view.Run) {
-	if t.quiet || run.Parent != "" {
+	if t.quiet || t.typed || run.Parent != "" {
 		return
 	}
 	heading := "── " + run.Label() + " · " + cells.NameTarget(run.Target)
@@ -190,7 +194,7 @@ func (t *terminal) finished(run *view.Run) {
 	if run.Parent != "" {
 		return // its output and failures have been shown, and the cell that asked shows its own outcome
 	}
-	if t.quiet && run.Status == event.StatusOK {
+	if (t.quiet || t.typed && run.Seconds < worthTelling) && run.Status == event.StatusOK {
 		return
 	}
 	took, ranks := view.FormatDuration(time.Duration(run.Seconds*float64(time.Second))), len(run.Ranks())
