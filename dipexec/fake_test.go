@@ -104,6 +104,8 @@ func (p *fakeProcess) Push(ctx context.Context, _ *ranks.PreparedPush) error {
 
 func (p *fakeProcess) TellHang(event []byte) { p.say("hang " + string(event)) }
 
+func (p *fakeProcess) TellColumns(columns int) { p.say(fmt.Sprintf("columns %d", columns)) }
+
 func (p *fakeProcess) EndPush(commit bool) {
 	word := "forget"
 	if commit {

@@ -33,7 +33,8 @@ type Process interface {
 	AnswerInput(reply wire.InputReply)
 	Names(ctx context.Context, names []string) ([]string, error)
 	Groups(ctx context.Context) (*wire.GroupsReply, error)
-	TellHang(event []byte) // for its app
+	TellHang(event []byte)   // for its app
+	TellColumns(columns int) // for its code; sent only if it is news
 	Connections(ctx context.Context) ([]wire.Connection, error)
 	Break(ctx context.Context, req wire.BreakRequest) (*wire.BreakReply, error)
 	Mend(ctx context.Context, req wire.MendRequest) (*wire.MendReply, error)

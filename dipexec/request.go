@@ -33,6 +33,9 @@ type Request struct {
 
 	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
 
+	Args    []string `json:"-"` // what sys.argv has behind the file; nil: it stays as it is
+	Columns *Columns `json:"-"` // of its reader; nil: nobody knows
+
 	// Caller is who wants the run, for the [Pool] and the [Manager]: see [CallerOf].
 	Caller any `json:"-"`
 }

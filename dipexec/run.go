@@ -106,7 +106,8 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 		begun: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if from != nil && from.run != nil {
-		r.req.JournalLimit, r.req.HangAfter, r.req.Caller = from.run.req.JournalLimit, from.run.req.HangAfter, from.run.req.Caller
+		outer := &from.run.req
+		r.req.JournalLimit, r.req.HangAfter, r.req.Caller, r.req.Args, r.req.Columns = outer.JournalLimit, outer.HangAfter, outer.Caller, outer.Args, outer.Columns
 	}
 	if !r.open {
 		r.decided.Store(new(r.target))
@@ -397,6 +398,7 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 		}
 	}
 	r.tracePhase("processes")
+	defer r.req.Columns.follow(procs)()
 	parts := r.dispatch(procs, r.prepare(ns))
 	r.tracePhase("dispatch")
 	stopLooking := func() {}
@@ -469,7 +471,10 @@ func list(names []string) string {
 //
 //go:noinline
 func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
-	code := wire.ExecuteRequest{Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id}
+	code := wire.ExecuteRequest{
+		Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id,
+		Args: r.req.Args,
+	}
 	switch {
 	case r.req.Transfer != nil:
 		code = wire.ExecuteRequest{Transfer: r.req.Transfer.wired(), Run: r.id}

@@ -19,7 +19,12 @@ func (s *server) caller(ctx context.Context, w *workspace) (session.Caller, erro
 		rpc.Release(ctx)
 		s.config.await(ctx)
 	}
-	return session.Caller{Front: s.front, Settings: s.settingsOf(w)}, ctx.Err()
+	return s.callerNow(w), ctx.Err()
+}
+
+// callerNow returns who makes a call for a workspace, as far as the settings are known now.
+func (s *server) callerNow(w *workspace) session.Caller {
+	return session.Caller{Front: s.front, Settings: s.settingsOf(w), Args: s.config.of(w.dir).Args, Columns: int(s.columns.Load())}
 }
 
 // settingsOf returns the settings of a workspace, as far as they are known now, in the form that its session takes.
@@ -36,7 +41,10 @@ func (s *server) settingsOf(w *workspace) session.Settings {
 
 // ofSession returns the settings of a folder in the form that its session takes.
 func (s Settings) ofSession(dir string) session.Settings {
-	return session.Settings{Python: pythonIn(s.Python, dir), Preload: s.Preload, Start: s.Start, Pool: s.pool()}
+	return session.Settings{
+		Python: pathIn(s.Python, dir), Preload: s.Preload, Start: s.Start, Pool: s.pool(),
+		Env: s.Env, EnvFile: pathIn(s.EnvFile, dir), Cwd: pathIn(s.Cwd, dir),
+	}
 }
 
 // pool returns the pool that the settings ask for.
@@ -50,8 +58,8 @@ func (s Settings) pool() session.Choice {
 	}
 }
 
-// pythonIn returns the interpreter that the setting dip.python names in a folder.
-func pythonIn(value, dir string) string {
+// pathIn returns the path that a setting names in a folder.
+func pathIn(value, dir string) string {
 	value = strings.ReplaceAll(value, "${workspaceFolder}", dir)
 	if rest, ok := strings.CutPrefix(value, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {

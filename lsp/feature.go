@@ -49,6 +49,7 @@ var features = []func(*server) feature{
 	newPrewarm,
 	newRestart,
 	newCells,
+	newColumns,
 }
 
 // change is what has changed since the last time. For how it is now, features look at the documents and the board.

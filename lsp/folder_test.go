@@ -21,7 +21,7 @@ func TestPythonIn(t *testing.T) {
 		"${workspaceFolder}/.venv/bin/python":  "/a b/.venv/bin/python",
 		"${workspaceFolder}/../env/bin/python": "/a b/../env/bin/python",
 	} {
-		if got := pythonIn(value, "/a b"); got != want {
+		if got := pathIn(value, "/a b"); got != want {
 			t.Errorf("%q is %q, want %q", value, got, want)
 		}
 	}

@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -50,7 +51,7 @@ func (r *restart) changed(c change) {
 		return
 	}
 	for _, w := range r.s.workspaces() {
-		_ = w.Heed(r.s.ctx, session.Caller{Front: r.s.front, Settings: r.s.settingsOf(w)}) // an error means that the session ends
+		_ = w.Heed(r.s.ctx, r.s.callerNow(w)) // an error means that the session ends
 		if !c.settings {
 			continue
 		}
@@ -168,6 +169,9 @@ var (
 		{"python", func(s session.Settings) any { return s.Python }},
 		{"preload", func(s session.Settings) any { return append([]string{}, s.Preload...) }},
 		{"start", func(s session.Settings) any { return s.Start }},
+		{"env", func(s session.Settings) any { return maps.Clone(s.Env) }},
+		{"envFile", func(s session.Settings) any { return s.EnvFile }},
+		{"cwd", func(s session.Settings) any { return s.Cwd }},
 	}
 	poolSettings = []aspect{
 		{"ranks", func(s session.Settings) any { return s.Pool.Ranks }},

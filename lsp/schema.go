@@ -38,6 +38,7 @@ func NewSchema() Schema {
 		},
 		ClientNotifications: []Message{
 			{Method: methodTrusted},
+			{Method: methodColumns, Params: reflect.TypeFor[columnsParams]()},
 		},
 		Notifications: []Message{
 			{Method: methodEvent, Params: reflect.TypeFor[event.Event]()},

@@ -87,6 +87,7 @@ type server struct {
 	features  []feature
 	trusted   atomic.Value // whether the client trusts its folders; a [session.Trust]
 	front     string       // the name of this connection in sessions
+	columns   atomic.Int64 // how wide the place is where the client's user reads; 0: it has not said so
 	program   string       // of the client, for others who are attached to read
 	turns     turns        // of commands
 

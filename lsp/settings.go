@@ -35,6 +35,10 @@ type Settings struct {
 	RanksPerHost      int
 	HostTerms         session.HostTerms
 	HostsSync         bool
+	Args              []string
+	Env               map[string]string
+	EnvFile           string
+	Cwd               string
 }
 
 // What the setting dip.failures may be.
@@ -69,6 +73,33 @@ var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
+	{"args", "array of strings", `[]`, "What `sys.argv` has behind the file in cells, as `[\"--lr\", \"3e-4\"]`; it counts from the next cell on. " +
+		"`sys.argv[0]` is the file's absolute path.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			args := []string{} // to be told: none is not the same as nothing said
+			if err := json.Unmarshal(raw, &args); err != nil {
+				return fmt.Errorf("want %s", kindOf(args))
+			}
+			s.Args = args
+			return nil
+		}},
+	{"env", "object of strings", `{}`, "Variables of all processes, on every host, as `{\"HF_HUB_OFFLINE\": \"1\"}`. They count before those of " +
+		"`dip.envFile`, and those before what is inherited.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var env map[string]string
+			if err := json.Unmarshal(raw, &env); err != nil {
+				return fmt.Errorf("want %s", kindOf(env))
+			}
+			s.Env = env
+			return session.CheckEnv(env)
+		}},
+	{"envFile", "string", `".env"`, "A file of such variables, a line `NAME=VALUE` each: a path, relative ones from the folder; `~` and " +
+		"`${workspaceFolder}` are replaced. It is read when Python starts, and never before the folder's code may run. " +
+		"A `.env` need not be there. If it is empty, none is read.", nil,
+		into(func(s *Settings) *string { return &s.EnvFile })},
+	{"cwd", "string", `""`, "The working directory of all processes: a path, relative ones from the folder; `~` and `${workspaceFolder}` are replaced. " +
+		"If it is empty, the folder.", nil,
+		into(func(s *Settings) *string { return &s.Cwd })},
 	{"ranks", "integer", `0`, "Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs.", nil,
 		natural(func(s *Settings) *int { return &s.Ranks })},
 	{"gpus", "string", `""`, "GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does.", nil,
@@ -214,6 +245,8 @@ func kindOf(value any) string {
 		return "true or false"
 	case []string:
 		return "a list of strings"
+	case map[string]string:
+		return "an object of strings"
 	default:
 		return "a string"
 	}

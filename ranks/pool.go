@@ -537,6 +537,9 @@ var launcherEnv = []string{
 	"JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES",
 }
 
+// SetsItself reports whether a variable is one that each rank has for itself.
+func SetsItself(name string) bool { return slices.Contains(launcherEnv, name) }
+
 // place is a rank's place in its pool.
 type place struct {
 	rank          int

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,6 +60,7 @@ type Process struct {
 	gpu    *host.GPU // that it was given, perhaps with others; nil: none
 
 	groupTimeout time.Duration // as in [PoolSpec]
+	columns      atomic.Int64  // of the reader's screen, as it was told last; 0: it was not
 	log          *zap.Logger
 
 	told chan struct{} // the node has told how the process ended; ending is set
@@ -323,6 +325,18 @@ func (p *Process) Groups(ctx context.Context) (*wire.GroupsReply, error) {
 
 // TellHang has the process tell its app about a hang, an event as JSON, also while busy. It does not wait.
 func (p *Process) TellHang(event []byte) { p.post(wire.TypeHang, event) }
+
+// TellColumns tells the process how wide the reader's screen is now, also while busy, unless it has been told so. It does not wait.
+func (p *Process) TellColumns(columns int) {
+	if p.columns.Swap(int64(columns)) == int64(columns) {
+		return
+	}
+	content, err := json.Marshal(wire.Columns{Columns: columns})
+	if err != nil {
+		panic(err) // a number cannot fail
+	}
+	p.post(wire.TypeColumns, content)
+}
 
 // Connections asks the process which connections its process groups have opened, also while busy.
 func (p *Process) Connections(ctx context.Context) ([]wire.Connection, error) {

@@ -56,7 +56,8 @@ type API interface {
 	// KeepText keeps a text beside what a run has printed, as a file that is not to be written to, and answers the file; "" if nothing of the run was kept
 	// so far.
 	KeepText(ctx context.Context, t Text) (path string, err error)
-	// Heed tells what a caller's settings are now, and starts nothing. A question of that caller that they settle is withdrawn, or answered by them.
+	// Heed tells what a caller's settings are now, and starts nothing. A question of that caller that they settle is withdrawn, or answered by them. Runs of
+	// that caller hear of its Columns.
 	Heed(ctx context.Context, by Caller) error
 	// Shown says that a user has been shown the text of a log event that begins with Unattended: whoever comes next need not be. The text is the whole one.
 	Shown(ctx context.Context, text string) error
@@ -145,6 +146,10 @@ type Caller struct {
 	Prefix string `json:"prefix,omitempty"`
 	// Instead is what that user can do who does not want to install missing packages: the end of a sentence. "": choose another interpreter.
 	Instead string `json:"instead,omitempty"`
+	// Args are what sys.argv has behind the file when cells of this caller run; nil: it stays as it is.
+	Args []string `json:"args,omitzero"`
+	// Columns is how wide the place is in which this caller's user reads, in columns; 0: nobody knows.
+	Columns int `json:"columns,omitzero"`
 }
 
 // The ways in which a front's users know settings.
@@ -155,6 +160,14 @@ const (
 
 // setting is a setting as the caller's user knows it.
 func (by Caller) setting(name string) string { return cmp.Or(by.Prefix, PrefixSettings) + name }
+
+// name is the name of a setting in the caller's words.
+func (by Caller) name(setting, flag string) string {
+	if by.Prefix == PrefixFlags {
+		return flag
+	}
+	return setting
+}
 
 // instead is what the caller's user can do who does not want to install missing packages.
 func (by Caller) instead() string {
@@ -169,6 +182,14 @@ type Settings struct {
 	Start   string   `json:"start,omitempty"`   // "auto", "fork" or "spawn"; "" is auto
 	Pool    Choice   `json:"pool"`              // the pool, if nobody asks for another one
 	Trust   Trust    `json:"trust,omitempty"`   // what the user has said about the folder's code
+
+	// Env are variables of all processes, on every host. They count before those of EnvFile, and those before what is inherited.
+	Env map[string]string `json:"env,omitempty"`
+	// EnvFile has further variables, a line NAME=VALUE each: a path, from the session's folder if not absolute. It is read when Python starts, after the
+	// user's consent. A missing ".env" is no error. "": none.
+	EnvFile string `json:"env_file,omitempty"`
+	// Cwd is the working directory of all processes: a path, from the session's folder if not absolute; "": the session's own.
+	Cwd string `json:"cwd,omitempty"`
 }
 
 // Trust is what a user has said about whether the code of a session's folder may run.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"go.uber.org/zap"
@@ -45,6 +46,11 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 	what := fmt.Sprintf("the cells of %s with %s", s.o.Dir, python.Path)
 	if preload := by.Settings.Preload; len(preload) > 0 {
 		what += ", which imports " + strings.Join(preload, ", ") + " first"
+	}
+	if file := s.envFile(by.Settings); file != "" {
+		if _, err := os.Stat(file); err == nil {
+			what += ", with the variables of " + file
+		}
 	}
 	command := fmt.Sprintf("`dipls trust --remove '%s'`", s.o.Dir)
 	if !own {

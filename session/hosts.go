@@ -271,7 +271,7 @@ func (s *processes) nodeOn(ctx context.Context, h *hosts, on host.Host) (*ranks.
 				<-old.value.Done() // whatever is left of it goes first
 			}
 			options := s.o.Node
-			options.Host, options.Env = on, nil
+			options.Host, options.Env = on, s.environ(on)
 			options.Python = "" // the one that runs the host's agent
 			options.Seed = s.chose().Seed
 			return ranks.StartNode(ctx, options)

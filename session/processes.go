@@ -34,6 +34,9 @@ type processOptions struct {
 	Install func(context.Context, *host.MissingPackagesError) error
 	// Consent is asked before a node starts, which runs the interpreter and what that finds. Its error says why not. Nil: it may start.
 	Consent func(context.Context) error
+	// Env are variables that all processes are to have, on every host. Variables gives those and further ones, once Consent was given; nil: there are none.
+	Env       map[string]string
+	Variables func() (map[string]string, error)
 }
 
 // size is what a choice means on this machine.
@@ -54,10 +57,11 @@ type processes struct {
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
-	choice  *ranks.PoolSpec // what o.Pool means on this machine; nil until asked for
-	mask    *string         // the CUDA_VISIBLE_DEVICES that choice is for
-	last    *poolSpec       // of the last pool that has started, with the changes since; nil: none has
-	choose  chooser         // of that pool
+	choice  *ranks.PoolSpec   // what o.Pool means on this machine; nil until asked for
+	mask    *string           // the CUDA_VISIBLE_DEVICES that choice is for
+	last    *poolSpec         // of the last pool that has started, with the changes since; nil: none has
+	choose  chooser           // of that pool
+	given   map[string]string // variables of all processes, as far as they are known
 	node    *future[*ranks.Node]
 	local   *future[*ranks.Process]
 	current *pool
@@ -103,7 +107,7 @@ func newProcesses(o processOptions) *processes {
 	if o.Node.Host == nil {
 		o.Node.Host = host.Local{}
 	}
-	s := &processes{o: o, making: make(chan struct{}, 1)}
+	s := &processes{o: o, given: o.Env, making: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	if o.Size != nil {
 		s.choice, s.mask = &o.Size.spec, o.Size.mask
@@ -120,6 +124,12 @@ func (s *processes) PoolSpec(ctx context.Context) (poolSpec, error) {
 	s.mu.Unlock()
 	if choice.Hosts != "" {
 		return s.spread(ctx, choice, defaultCPURanks)
+	}
+	if s.o.Variables != nil { // they may say which GPUs there are
+		if _, err := s.startedNode(ctx); err != nil {
+			return poolSpec{}, err
+		}
+		mask = s.gpuMask()
 	}
 	if known != nil && equal(of, mask) {
 		return poolSpec{PoolSpec: *known}, nil
@@ -158,11 +168,33 @@ func (s *processes) GPUs(ctx context.Context) ([]host.GPU, error) {
 
 // gpuMask is what CUDA_VISIBLE_DEVICES is for what the local namespace starts; nil: it is not set.
 func (s *processes) gpuMask() *string {
+	return ranks.GPUMask(s.environ(s.o.Node.Host), s.surroundings())
+}
+
+// environ is the environment of a node on a host, in the form of [os.Environ], as far as it is known.
+func (s *processes) environ(on host.Host) []string {
 	environ := s.o.Node.Env
-	if environ == nil {
-		environ = s.o.Node.Host.Environ()
+	if environ == nil || on != s.o.Node.Host {
+		environ = on.Environ()
 	}
-	return ranks.GPUMask(environ, s.surroundings())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return withVariables(environ, s.given)
+}
+
+// learnVariables finds out which variables all processes are to have.
+func (s *processes) learnVariables() error {
+	if s.o.Variables == nil {
+		return nil
+	}
+	given, err := s.o.Variables()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given = given
+	return nil
 }
 
 // Begin starts the node, and begins to start the pool and the local namespace, while the first cells may already run.
@@ -462,11 +494,14 @@ func (s *processes) startNode(ctx context.Context) (*ranks.Node, error) {
 			return nil, err
 		}
 	}
+	if err := s.learnVariables(); err != nil {
+		return nil, err
+	}
 	if notice := host.CacheNotice(); notice != "" {
 		cacheTold.Do(func() { s.o.Notice(notice) })
 	}
 	options := s.o.Node
-	options.Seed = s.chose().Seed
+	options.Seed, options.Env = s.chose().Seed, s.environ(options.Host)
 	node, err := ranks.StartNode(ctx, options)
 	var missing *host.MissingPackagesError
 	if !errors.As(err, &missing) || s.o.Install == nil {

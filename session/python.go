@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,9 +97,16 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := CheckEnv(settings.Env); err != nil {
+		return nil, errorf(CodeInvalid, "%s: %v", by.setting("env"), err)
+	}
+	dir := cmp.Or(s.within(settings.Cwd), s.o.WorkDir)
+	if info, err := os.Stat(dir); settings.Cwd != "" && (err != nil || !info.IsDir()) {
+		return nil, errorf(CodeInvalid, "%s: there is no folder %s", by.setting(by.name("cwd", "chdir")), dir)
+	}
 	s.log.Info("interpreter", zap.String("path", interpreter.Path), zap.String("from", interpreter.Why), zap.String("folder", s.o.Dir))
 	node := ranks.Options{
-		Python: interpreter.Path, Dir: s.o.WorkDir, Script: settings.Script, Preload: settings.Preload, Start: start, Plain: s.o.Plain,
+		Python: interpreter.Path, Dir: dir, Script: settings.Script, Preload: settings.Preload, Start: start, Plain: s.o.Plain,
 		Log: s.log, OnState: s.executor.StateChanged, Trace: s.o.Trace, Host: s.o.Host, Ladder: s.o.Ladder,
 		ExtraPath: ownPackages(interpreter.Path),
 	}
@@ -111,6 +120,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 			Waits:   s.executor.PoolWaits,
 			GivenUp: s.executor.PoolGivenUp,
 			Consent: func(ctx context.Context) error { return s.obtainConsent(ctx, by, interpreter, ask) },
+			Env:     settings.Env, Variables: s.laterVariables(by),
 			Install: func(ctx context.Context, missing *host.MissingPackagesError) error {
 				return s.offerInstall(ctx, by, missing, ask)
 			},
@@ -334,7 +344,7 @@ func (s *Session) PoolSize(ctx context.Context, by Caller) (int, error) {
 		return size, waited(ctx, err, CodePool)
 	}
 	here := s.o.Host
-	mask := host.GPUMask(here.Environ())
+	mask := host.GPUMask(withVariables(here.Environ(), by.Settings.Env))
 	if p := s.present(); p != nil {
 		mask = p.gpuMask()
 	}

@@ -123,6 +123,7 @@ func (s *Session) Shown(context.Context, string) error { return nil }
 // Heed implements [API].
 func (s *Session) Heed(_ context.Context, by Caller) error {
 	s.hear(by, true)
+	s.width(by)
 	return nil
 }
 

@@ -92,10 +92,22 @@ func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string
 	}
 	list := slices.Clone(q.Cells)
 	for i := range list {
-		list[i].Caller = by
+		list[i].Caller, list[i].Args, list[i].Columns = by, by.Args, s.width(by)
 	}
 	runs, err = s.executor.StartSequence(list, q.GoOn)
 	return runs, coded(err, CodeInvalid)
+}
+
+// width is how wide the screen of a caller is, now and later; nil: nobody knows.
+func (s *Session) width(by Caller) *dipexec.Columns {
+	s.mu.Lock()
+	sub := s.fronts[by.Front]
+	s.mu.Unlock()
+	if sub == nil || by.Columns == 0 {
+		return nil
+	}
+	sub.columns.Set(by.Columns)
+	return &sub.columns
 }
 
 // Transfer implements [API].

@@ -26,6 +26,7 @@ type subscription struct {
 	types               bool   // its user can be asked for what code wants to be typed
 	kinds               []event.Kind
 	past                uint64
+	columns             dipexec.Columns // of what the front's user reads
 
 	mu      sync.Mutex      // guards what follows
 	earlier *dipexec.Replay // earlier events; nil: all of them have been read

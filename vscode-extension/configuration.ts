@@ -10,6 +10,7 @@ export interface Property {
   enum?: readonly string[];
   enumDescriptions?: readonly string[];
   items?: { type: 'string'; enum?: readonly string[] };
+  additionalProperties?: { type: 'string' };
   uniqueItems?: true;
   minimum?: number;
 }
@@ -89,6 +90,8 @@ export const executable = [
   'dip.python',
   'dip.preload',
   'dip.app',
+  'dip.env',
+  'dip.envFile',
   'dip.hosts',
   'dip.hostsPrologue',
   'dip.results.network',
@@ -105,6 +108,7 @@ function property(row: SettingRow): Property {
           ...(row.enum && { uniqueItems: true as const }),
         }
       : row.enum && { enum: row.enum }),
+    ...(type === 'object' && { additionalProperties: { type: 'string' as const } }),
     ...(type === 'integer' && { minimum: Math.min(0, Number(initial)) }),
     default: defaults[row.key] ?? initial,
     markdownDescription: doc,

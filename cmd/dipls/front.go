@@ -39,9 +39,10 @@ type front struct {
 	watches sync.WaitGroup         // those of watch
 	heeding sync.WaitGroup         // what goes on for signals
 
-	mu      sync.Mutex // guards what follows
-	running bool       // cells have been started, and are not all done
-	ending  int        // the exit code with which the command ends before its last cell; 0: it does not
+	mu      sync.Mutex      // guards what follows
+	by      *session.Caller // as whom the front has called last; nil: it has not
+	running bool            // cells have been started, and are not all done
+	ending  int             // the exit code with which the command ends before its last cell; 0: it does not
 }
 
 // hold is what a front has of its session: the runs that it may end, and who hears what it says.
@@ -189,6 +190,41 @@ func (f *front) attend(ctx context.Context) (*hangs, error) {
 		return nil, err
 	}
 	return h, f.watch(ctx, f.name, f.question(ctx), event.KindQuestion)
+}
+
+// labelColumns is what is taken of a terminal's width by the names of ranks in front of what they print.
+const labelColumns = 10
+
+// wide is a caller with the width of the terminal that its output comes to.
+func (f *front) wide(by session.Caller) session.Caller {
+	by.Columns = f.columns()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.by = &by
+	return by
+}
+
+// columns is how wide the terminal is for what is printed; 0: there is none.
+func (f *front) columns() int {
+	out := newScreen(f.out)
+	columns := out.columns()
+	if columns == 0 {
+		columns = f.errOut.columns() // progress bars
+	}
+	if columns == 0 {
+		return 0
+	}
+	return max(columns-labelColumns, 24)
+}
+
+// resized tells the session how wide the terminal is now.
+func (f *front) resized() {
+	f.mu.Lock()
+	by := f.by
+	f.mu.Unlock()
+	if by != nil {
+		_ = f.session.Heed(context.Background(), f.wide(*by)) // an error means that the session ends
+	}
 }
 
 // begins says that something is about to be started. It is an error if the user has asked for an end.

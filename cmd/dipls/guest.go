@@ -183,7 +183,7 @@ func (g *guest) caller(ctx context.Context, otherwise session.Settings) session.
 		}
 	}
 	by.Settings.Trust = session.TrustYes
-	return by
+	return g.wide(by)
 }
 
 // checkInside refuses to wait for what the session would begin only after the cell that waits for this command.

@@ -45,6 +45,9 @@ Ctrl-C, pressed for the
     4th time  ends dipls at once
 Where no cell runs, it begins with the third. SIGTERM and SIGHUP end everything in order.
 
+What stands behind "--" is sys.argv[1:] in the cells, locally and on the ranks; sys.argv[0] is the file's absolute path. All processes, on every host, get
+the environment of this command (on another host: that host's own), over it --env-file, and over that --env. They run in the current folder, or in --chdir.
+
 Ranks that wait for others which do not come are told of after --hang-after: who waits, where, and for whom. SIGUSR1 prints where all
 processes are in their code, at any time (kill -USR1 PID); with py-spy installed, in native code as well.
 
@@ -72,6 +75,7 @@ type runFlags struct {
 	frontFlags
 	cellFlags
 	stayFlags
+	processFlags
 	ranks         int
 	gpus          string
 	cells         []string
@@ -95,15 +99,19 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use:   "run FILE",
+		Use:   "run FILE [-- ARGUMENTS]",
 		Short: "run the cells of a file",
 		Long:  runHelp + "\n" + runSessionHelp,
 		Example: `  dipls run train.py -n 4 --see all
   dipls run train.py -g 3,1 --cells 1,3-5
   dipls run train.py -n 2 --target remote --json
-  dipls run train.py --session train --detach`,
-		Args: oneFile,
+  dipls run train.py --session train --detach
+  dipls run train.py -n 2 --env HF_HUB_OFFLINE=1 -- --lr 3e-4`,
+		Args: fileAndArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.takeArguments(args[1:]); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("ranks") && f.ranks < 1 {
 				return usagef("-n %d: a pool has at least one rank", f.ranks)
 			}
@@ -137,6 +145,7 @@ func newRun() *cobra.Command {
 	flags.BoolVar(&f.sync, "sync", false, "bring the project's Python files to hosts that do not share the folder, before each run that changed them: "+
 		"those that git tracks, or without git those below the folder")
 	f.cellFlags.add(flags, "target")
+	f.processFlags.add(flags)
 	flags.StringArrayVar(&f.cells, "cells", nil, `only these cells: numbers as "dipls cells" prints them (1,3-5), or a title; may be repeated`)
 	flags.StringVar(&f.python, "python", "", "interpreter (default: see above)")
 	flags.StringVar(&f.app, "app", "", "what frames the pool's life: torch (joins the process group), none, fastai, accelerate, "+
@@ -234,8 +243,10 @@ func (f *runFlags) planFile(file string) (*plan, error) {
 func (f *runFlags) caller(name, script string) session.Caller {
 	return session.Caller{
 		Front: name, Prefix: session.PrefixFlags, Instead: "let dipls install into a directory of its own with --yes",
+		Args: f.args,
 		Settings: session.Settings{
 			Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
+			Env: f.env, EnvFile: f.envFile, Cwd: f.chdir,
 			Pool: session.Choice{
 				GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
 				KeepGPUMemory: f.keepGPUMemory, Seed: f.seed, GroupTimeout: f.groupTimeout,
@@ -283,7 +294,7 @@ type runner struct {
 }
 
 // caller is the caller of everything here.
-func (r *runner) caller() session.Caller { return r.flags.caller(r.name, r.plan.path) }
+func (r *runner) caller() session.Caller { return r.wide(r.flags.caller(r.name, r.plan.path)) }
 
 // pressed turns the first Ctrl-C into an interrupt of the running cell, the second into one that frees waiting ranks, the third into the end
 // of the pool, and the last into the end of this process (the node notices and cleans up). Other signals begin with the third, and so does Ctrl-C

@@ -38,7 +38,7 @@ func (f *stayFlags) add(flags *pflag.FlagSet) {
 
 // Flags of dipls run that count for what is started only.
 var (
-	pythonFlags = []string{"python", "preload", "start"}
+	pythonFlags = []string{"python", "preload", "start", "env", "env-file", "chdir"}
 	poolFlags   = []string{"ranks", "gpus", "app", "keep-gpu-memory", "seed", "start-timeout", "group-timeout",
 		"hosts", "ranks-per-host", "hosts-lease", "hosts-ports", "hosts-prologue", "sync"}
 )
@@ -88,7 +88,9 @@ func (f *runFlags) runInSession(cmd *cobra.Command, p *plan) error {
 			wanted.Pool = session.Choice{}
 		}
 		f.tellStay(ctx, cmd.Flags(), g, keep)
-		return g.cells(ctx, g.caller(ctx, wanted), p, f.keepGoing, f.detach)
+		by := g.caller(ctx, wanted)
+		by.Args = f.args
+		return g.cells(ctx, by, p, f.keepGoing, f.detach)
 	})
 }
 

@@ -51,6 +51,7 @@ func Contract(t *testing.T, start func(t testing.TB, dir string) Subject) {
 		{"Lookups", contract.lookups},
 		{"Stacks", contract.stacks},
 		{"Autodip", contract.autodip},
+		{"Arguments", contract.arguments},
 		{"Invalid", contract.invalid},
 		{"Contexts", contract.contexts},
 		{"Pool", contract.pool},
@@ -674,6 +675,42 @@ func (c contract) autodip() {
 	runs = c.start(c.cell(cells.None, ""))
 	c.same(outline(front.Until(runs[0]), runs), []string{"run 1 starts on local", "run 1 ends: ok"})
 	c.code(c.SetAutodip(c.ctx, true, "--moon"), session.CodeInvalid)
+}
+
+// A cell finds its caller's arguments, and how wide its caller's screen is, also when that changes. Calls that do not say so change neither.
+func (c contract) arguments() {
+	by := c.by()
+	by.Front, by.Args, by.Columns = "arguments", []string{"--lr", "3e-4"}, 100
+	questions := c.front(session.SubscribeRequest{Front: by.Front, Kinds: []event.Kind{event.KindQuestion}})
+	front := c.front(session.SubscribeRequest{Kinds: []event.Kind{event.KindStream, event.KindRunFinished}})
+	printed := func(by session.Caller, list ...session.Cell) string {
+		c.t.Helper()
+		runs, err := c.Start(c.ctx, by, session.Sequence{Cells: list})
+		c.no(err)
+		var text strings.Builder
+		for _, run := range runs {
+			for _, ev := range front.Until(run) {
+				if s, ok := ev.(*event.Stream); ok {
+					text.WriteString(s.Text)
+				}
+			}
+			by.Columns = 60
+			c.no(c.Heed(c.ctx, by)) // the next one is running, or waits
+		}
+		return text.String()
+	}
+	want := strings.Repeat("--lr 3e-4 100\n", 3) + "--lr 3e-4 60\n"
+	if got := printed(by, c.cell(cells.Everywhere, "argv"), c.cell(cells.Local, "argv 60")); got != want {
+		c.t.Errorf("%q, want %q", got, want)
+	}
+	if got := printed(c.by(), c.cell(cells.Local, "argv")); got != "--lr 3e-4 60\n" {
+		c.t.Errorf("another caller's cell: %q", got)
+	}
+	by.Args, by.Columns = []string{}, 60
+	if got := printed(by, c.cell(cells.Local, "argv 60")); got != " 60\n" && got != "60\n" {
+		c.t.Errorf("without arguments: %q", got)
+	}
+	questions.Close()
 }
 
 // What cannot be is refused before anything is started.

@@ -53,6 +53,12 @@ func (p Python) line(command string) string {
 		return "print(__import__('os').environ.get('RANK', 'none'))"
 	case "let":
 		return fmt.Sprintf("%s = %q", first, rest)
+	case "argv":
+		show := "print(*__import__('sys').argv[1:], __import__('os').environ['COLUMNS'])"
+		if text != "" {
+			return fmt.Sprintf("while __import__('os').environ['COLUMNS'] != %q: __import__('time').sleep(0.005)\n%s", text, show)
+		}
+		return show
 	case "wait":
 		return "__import__('time').sleep(1000)"
 	case "exit":

@@ -115,9 +115,10 @@ func (t *typescript) settings() {
 		t.field(property(row.Key), true, settingType(row), row.Doc)
 	}
 	t.body.WriteString("}\n")
-	t.section("export interface SettingRow {\n  readonly key: string;\n  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array';\n" +
+	t.section("export interface SettingRow {\n  readonly key: string;\n  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object';\n" +
 		"  /** What a value, or each in an array, can be. */\n  readonly enum?: readonly string[];\n" +
-		"  readonly default: string | number | boolean | readonly string[];\n  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
+		"  readonly default: string | number | boolean | readonly string[] | Readonly<Record<string, string>>;\n" +
+		"  /** What it does, in Markdown. */\n  readonly doc: string;\n}\n")
 	t.section("/** All settings. */\nexport const settings: readonly SettingRow[] = [\n")
 	for _, row := range t.schema.Settings {
 		kind, _, _ := strings.Cut(row.Kind, " ")
@@ -142,6 +143,8 @@ func settingType(row lsp.Setting) string {
 	switch row.Kind {
 	case "array of strings":
 		return arrayOf(one)
+	case "object of strings":
+		return "Readonly<Record<string, string>>"
 	case "integer":
 		return "number"
 	case "string":

@@ -17,6 +17,7 @@
 //	surroundings JSON     send the message surroundings
 //	inherited             print the surroundings that it got: at the start; and later
 //	pid, rank, env NAME   print the process id, the rank, a variable of the environment
+//	argv                  print the arguments of cells, and the columns of the screen; with "N" once these are N
 //	spec                  print other parts of its spawn_request: app, verbose, free_gpu
 //	seed                  print its seed, or null
 //	wait                  until interrupted, which raises KeyboardInterrupt

@@ -60,6 +60,8 @@ type rank struct {
 	at       place
 	open     func(gate string) bool // nil: there are no gates
 
+	args      []string
+	columns   int
 	inherited []byte // surroundings: those of the start, and what has come with requests
 }
 
@@ -162,6 +164,13 @@ func (r *rank) receive(m *wire.Message) {
 		r.commandReply(m)
 	case wire.TypeInputReply:
 		r.inputReply(m)
+	case wire.TypeColumns:
+		var now wire.Columns
+		json.Unmarshal(m.Content, &now)
+		r.mu.Lock()
+		r.columns = now.Columns
+		r.cond.Broadcast()
+		r.mu.Unlock()
 	case wire.TypePullRelease:
 		var release wire.PullRelease
 		json.Unmarshal(m.Content, &release)
@@ -417,6 +426,11 @@ func (r *rank) execute(m *wire.Message) {
 	if err := json.Unmarshal(m.Content, &req); err != nil {
 		failed = &pyError{"ValueError", err.Error()}
 	}
+	r.mu.Lock()
+	if req.Args != nil {
+		r.args = req.Args
+	}
+	r.mu.Unlock()
 	if req.Transfer != nil {
 		failed = r.transfer(m, count, req.Transfer)
 	}
@@ -543,6 +557,12 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 			value = os.Getenv(arg)
 		}
 		r.print(m, "stdout", fmt.Appendln(nil, value))
+	case "argv":
+		r.waitUntil(func() bool { return arg == "" || arg == strconv.Itoa(r.columns) })
+		r.mu.Lock()
+		said := fmt.Appendf(nil, "%s %d\n", strings.Join(r.args, " "), r.columns)
+		r.mu.Unlock()
+		r.print(m, "stdout", said)
 	case "spec":
 		r.print(m, "stdout", fmt.Appendf(nil, "%q %v %v\n", r.spec.App, r.spec.Verbose, r.spec.FreeGPU))
 	case "seed":

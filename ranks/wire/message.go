@@ -53,6 +53,7 @@ const (
 	TypeMendRequest        = "mend_request"
 	TypeMendReply          = "mend_reply"
 	TypeHang               = "hang"
+	TypeColumns            = "columns"
 	TypeSurroundings       = "surroundings"
 	TypeCompleteRequest    = "complete_request"
 	TypeCompleteReply      = "complete_reply"
@@ -280,11 +281,18 @@ type ExecuteRequest struct {
 	Line         int    `json:"line"`
 	Run          string `json:"run,omitempty"`         // comes back in Frame
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
+	// Args are what sys.argv has behind the file, set if it is not what came with the request before; nil: it stays as it is.
+	Args []string `json:"args,omitzero"`
 
 	// One of these may be there in place of code.
 	Transfer   *Transfer `json:"transfer,omitempty"`    // for the local namespace
 	File       *File     `json:"file,omitempty"`        //
 	FreeMemory bool      `json:"free_memory,omitempty"` // give back the GPU memory that torch has cached
+}
+
+// Columns tells how wide the reader's screen is now.
+type Columns struct {
+	Columns int `json:"columns"`
 }
 
 // Transfer is a push or a pull of the local namespace, as %dipush and %dipull do it.

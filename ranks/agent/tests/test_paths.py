@@ -175,3 +175,26 @@ paths.show({str(tmp_path / "a.py")!r})
 assert sys.path[0] == {str(tmp_path)!r}, sys.path
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_arguments_that_come_with_a_cell(make_node, two):
+    for process in (*make_node(script=two[0]).spawn(), *make_node(script=two[0]).spawn(1)):
+        show = "import sys; print(sys.argv)"
+        lr = ["--lr", "3e-4", "wörk dir"]
+        assert process.run(show, path=two[0], args=lr).text() == f"{[two[0], *lr]}\n"
+        mine = f"{[two[1], *lr, 'mine']}\n"
+        assert process.run("sys.argv.append('mine'); print(sys.argv)", path=two[1]).text() == mine
+        assert process.run(show, path=two[1], args=lr).text() == mine  # the same arguments as before
+        assert process.run(show, path=two[1], args=[]).text() == f"{[two[1]]}\n"
+
+
+def test_a_relative_path_that_is_not_there(make_node, tmp_path):
+    (local,) = make_node().spawn()
+    local.run(f"import os, subprocess; os.chdir({str(tmp_path)!r})")
+    hint = f"no such ü.csv is relative to the working directory, {tmp_path}"
+    for code in ("open('no such ü.csv')", "import pathlib; pathlib.Path('no such ü.csv').read_text()"):
+        error = local.run(code).error
+        assert error["evalue"] == f"[Errno 2] No such file or directory: 'no such ü.csv'; {hint}"
+        assert error["traceback"][-1] == hint
+    for other in ("open('/no such')", "subprocess.run(['no-such-program'])", "raise FileNotFoundError('mine')"):
+        assert "working directory" not in local.run(other).error["evalue"]

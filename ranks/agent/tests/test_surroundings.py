@@ -104,3 +104,27 @@ def test_ranks_that_are_there_take_it_over_with_a_request(quiet, tmp_path, reque
     assert lost.text("stdout").startswith(f"['2', None, None] {tmp_path / 'two'} ")
     assert "working directory cannot be taken over" in lost.text("stderr")
     assert "bad= cannot be taken over" in lost.text("stderr")
+
+
+WIDTH = "import os, shutil; print(os.environ.get('COLUMNS'), shutil.get_terminal_size((7, 7)).columns)"
+
+
+def test_the_width_of_the_screen_is_no_change_of_the_users(quiet):
+    _, local = quiet
+    assert local.run(WIDTH).text() == "None 7\n"
+    local.send("columns", {"columns": 120})
+    assert local.run(WIDTH).text() == "120 120\n"
+    running = local.start("while shutil.get_terminal_size().columns == 120: pass\nprint('seen')")
+    local.send("columns", {"columns": 60})
+    assert local.finish(running).text() == "seen\n"
+    assert local.run(WIDTH).text() == "60 60\n"
+    assert news(local) == []
+    assert change(local, "os.environ['COLUMNS'] = '200'") == [{"env": {"COLUMNS": "200"}}]
+    local.send("columns", {"columns": 90})
+    assert local.run(WIDTH).text() == "200 200\n"  # whoever has set it counts
+
+
+def test_a_width_that_the_user_has_set_before(make_node):
+    (local,) = make_node(env={"COLUMNS": "33"}).spawn()
+    local.send("columns", {"columns": 120})
+    assert local.run(WIDTH).text() == "33 33\n"

@@ -1049,6 +1049,27 @@ export interface Settings {
    * the folder or above it, `python3`.
    */
   python?: string;
+  /**
+   * What `sys.argv` has behind the file in cells, as `["--lr", "3e-4"]`; it counts from the next cell on.
+   * `sys.argv[0]` is the file's absolute path.
+   */
+  args?: string[];
+  /**
+   * Variables of all processes, on every host, as `{"HF_HUB_OFFLINE": "1"}`. They count before those of
+   * `dip.envFile`, and those before what is inherited.
+   */
+  env?: Readonly<Record<string, string>>;
+  /**
+   * A file of such variables, a line `NAME=VALUE` each: a path, relative ones from the folder; `~` and
+   * `${workspaceFolder}` are replaced. It is read when Python starts, and never before the folder's code may run. A
+   * `.env` need not be there. If it is empty, none is read.
+   */
+  envFile?: string;
+  /**
+   * The working directory of all processes: a path, relative ones from the folder; `~` and `${workspaceFolder}` are
+   * replaced. If it is empty, the folder.
+   */
+  cwd?: string;
   /** Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs. */
   ranks?: number;
   /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
@@ -1145,10 +1166,10 @@ export interface Settings {
 
 export interface SettingRow {
   readonly key: string;
-  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array';
+  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object';
   /** What a value, or each in an array, can be. */
   readonly enum?: readonly string[];
-  readonly default: string | number | boolean | readonly string[];
+  readonly default: string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
   /** What it does, in Markdown. */
   readonly doc: string;
 }
@@ -1163,6 +1184,39 @@ export const settings: readonly SettingRow[] = [
       'The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are ' +
       'replaced. If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in ' +
       'the folder or above it, `python3`.',
+  },
+  {
+    key: 'dip.args',
+    type: 'array',
+    default: [],
+    doc:
+      'What `sys.argv` has behind the file in cells, as `["--lr", "3e-4"]`; it counts from the next cell on. ' +
+      "`sys.argv[0]` is the file's absolute path.",
+  },
+  {
+    key: 'dip.env',
+    type: 'object',
+    default: {},
+    doc:
+      'Variables of all processes, on every host, as `{"HF_HUB_OFFLINE": "1"}`. They count before those of ' +
+      '`dip.envFile`, and those before what is inherited.',
+  },
+  {
+    key: 'dip.envFile',
+    type: 'string',
+    default: '.env',
+    doc:
+      'A file of such variables, a line `NAME=VALUE` each: a path, relative ones from the folder; `~` and ' +
+      "`${workspaceFolder}` are replaced. It is read when Python starts, and never before the folder's code may run. " +
+      'A `.env` need not be there. If it is empty, none is read.',
+  },
+  {
+    key: 'dip.cwd',
+    type: 'string',
+    default: '',
+    doc:
+      'The working directory of all processes: a path, relative ones from the folder; `~` and `${workspaceFolder}` ' +
+      'are replaced. If it is empty, the folder.',
   },
   {
     key: 'dip.ranks',
@@ -1399,6 +1453,11 @@ export interface CellsAnswer {
   cells: CellInfo[];
 }
 
+export interface ColumnsParams {
+  /** of a font in which all characters are as wide */
+  columns: number;
+}
+
 export interface FoldedItem {
   kind: 'heading' | 'outcome' | 'line' | 'result' | 'display' | 'failure' | 'notice';
   run?: string;
@@ -1455,6 +1514,7 @@ export interface Requests {
 /** The client's notifications that LSP does not have, with their parameters. */
 export interface ClientNotifications {
   'dip/trusted': undefined;
+  'dip/columns': ColumnsParams;
 }
 
 /** The parameters of the server's notifications that LSP does not have. */

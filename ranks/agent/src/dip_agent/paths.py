@@ -225,6 +225,23 @@ def hint(err: BaseException) -> str:
     return f"{file} hides the installed {name} ({origin}): rename that file" if origin else ""
 
 
+def where_from(err: BaseException) -> str:
+    """Return from where a file that was not found was looked for, if its path is relative; otherwise ""."""
+    try:
+        if not isinstance(err, FileNotFoundError) or err.filename is None or isinstance(err.filename, int):
+            return ""
+        name, cwd = os.fsdecode(err.filename), os.getcwd()
+    except (OSError, TypeError, ValueError):
+        return ""  # it is only a hint
+    last = err.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    raised_by = last.tb_frame.f_globals.get("__name__") if last is not None else ""
+    if not name or os.path.isabs(name) or raised_by == "subprocess":
+        return ""  # programs are looked for on PATH
+    return f"{name} is relative to the working directory, {cwd}"
+
+
 def _failed_module(err: BaseException) -> str:
     """Return the top-level module that could not be imported, or that lacks what was asked of it."""
     if isinstance(err, ImportError):

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, check, limits, output, paths, randomness, surroundings, wire
+from . import apps, check, columns, limits, output, paths, randomness, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -113,6 +113,7 @@ class _Process:
         io_thread.dispatcher.serve_at_once("command_reply", self._commands.answer)
         io_thread.dispatcher.serve_at_once("input_reply", self._keyboard.answer)
         io_thread.dispatcher.serve_at_once("hang", self._app.tell_hang)
+        io_thread.dispatcher.serve_at_once("columns", columns.learn)
         io_thread.dispatcher.answer_at_once("names_request", self._bound)
         if spec.rank is not None:
             io_thread.dispatcher.pull_beside(self._transfers.pull)

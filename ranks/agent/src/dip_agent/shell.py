@@ -116,6 +116,7 @@ class Shell(InteractiveShell):
         self._count = 1  # the execution count of the running cell
         self._about_to_run: Callable[[], None] | None = None
         self._file = ""  # whose cells run
+        self._arguments: list[str] = []  # what we have put behind it in sys.argv
         self._first_line = 0  # of that file, from 1: the first line that is no comment
         self._body_error: BaseException | None = None  # the exception that ended the code that a magic runs
         self._shows = False  # the running magic only shows an exception
@@ -187,6 +188,8 @@ class Shell(InteractiveShell):
         self._count = self.execution_count
         self._about_to_run = about_to_run
         with contextlib.ExitStack() as stack:
+            if isinstance(arguments := request.get("args"), list) and arguments != self._arguments:
+                self._arguments, sys.argv[1:] = arguments, arguments
             if os.path.isabs(path):  # otherwise it is the name of a document without a file
                 self.user_ns["__file__"] = path
                 if path != self._file:

@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import Any
 
-from . import paths
+from . import columns, paths
 
 
 class Surroundings:
@@ -34,7 +34,10 @@ class Surroundings:
 
     def _compare(self, now: _State) -> dict[str, Any] | None:
         start, self._last = self._start, now
-        self._changed |= {name for name in {*now.env, *start.env} if now.env.get(name) != start.env.get(name)}
+        for name in {*now.env, *start.env}:
+            value = now.env.get(name)
+            if value != start.env.get(name) and not columns.is_ours(name, value):
+                self._changed.add(name)
         told = {"env": {os.fsdecode(name): _text(now.env.get(name)) for name in self._changed}}
         if "cwd" in self._told or now.cwd != start.cwd:
             told["cwd"] = now.cwd

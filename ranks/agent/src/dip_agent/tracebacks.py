@@ -41,7 +41,8 @@ def describe(shell: InteractiveShell, err: BaseException, tb: TracebackType | No
     if isinstance(err, SyntaxError) and err.filename and err.lineno:
         frames.append(stacks.describe(err.filename, err.lineno, "<module>"))
     value, rendered = text(err), _render(shell, err, tb)
-    if (hint := paths.hint(err)) and "renaming" not in value:  # Python 3.13 says so itself
+    hint = paths.hint(err) or paths.where_from(err)
+    if hint and "renaming" not in value:  # Python 3.13 says so itself
         value, rendered = f"{value}; {hint}", [*rendered, hint]
     rendered = [shell.painted(line) for line in rendered]
     return {"ename": type(err).__name__, "evalue": value, "traceback": rendered, "frames": frames}
