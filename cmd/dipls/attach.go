@@ -41,6 +41,7 @@ const recalledLines = 10
 
 func newAttach() *cobra.Command {
 	var from string
+	var whole bool
 	cmd := &cobra.Command{
 		Use:     "attach [NAME]",
 		Short:   "show what happens in a session, live",
@@ -76,13 +77,14 @@ func newAttach() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTerminal(cmd.OutOrStdout(), errOut, false)
+			t := newTerminal(cmd.OutOrStdout(), errOut, false, whole)
 			t.wayOut = fmt.Sprintf("Ctrl-C frees them and ends the run · SIGUSR1 prints stacks (kill -USR1 %d)", os.Getpid())
 			v := &visitor{session: a.API, name: cmp.Or(chosen.text, a.About.Name), sub: sub, errOut: errOut, from: from, code: -1, cut: func() { detach(a) }}
 			return v.stay(cmd.Context(), t, signals)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "show everything from this `RUN` on")
+	addWhole(cmd.Flags(), &whole)
 	return cmd
 }
 

@@ -59,6 +59,7 @@ type hold interface {
 type frontFlags struct {
 	json        bool
 	quiet       bool
+	whole       bool // tracebacks with all frames
 	yes         bool
 	typed       bool // what runs was typed just above: it needs no heading, and no outcome if all goes well at once
 	hangTimeout orOff
@@ -77,7 +78,13 @@ func (f *frontFlags) addHang(flags *pflag.FlagSet) {
 func (f *frontFlags) addView(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, "print events, one JSON object a line (docs/events.md)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only what the cells print, and errors")
+	addWhole(flags, &f.whole)
 	flags.BoolVarP(&f.yes, "yes", "y", false, "install what the interpreter lacks into a directory of dipls' own, without asking")
+}
+
+// addWhole adds the flag that has tracebacks shown with all frames.
+func addWhole(flags *pflag.FlagSet, whole *bool) {
+	flags.BoolVar(whole, "full-tracebacks", false, "show all frames of a traceback, also those of libraries")
 }
 
 // view shows events until the subscription ends. Its error is that of a write: the reader has gone.
@@ -86,7 +93,7 @@ func (f *front) view(subscription session.Subscription) error {
 	if f.json {
 		return showJSON(f.out, subscription)
 	}
-	t := newTerminal(f.out, f.errOut, f.quiet)
+	t := newTerminal(f.out, f.errOut, f.quiet, f.whole)
 	t.typed = f.typed
 	t.wayOut = fmt.Sprintf("%s (kill -USR1 %d)", f.wayOut(), os.Getpid())
 	return t.show(subscription)

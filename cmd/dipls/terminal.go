@@ -74,12 +74,12 @@ func (t *terminal) release(command string) {
 	t.flush()
 }
 
-func newTerminal(out io.Writer, err *screen, quiet bool) *terminal {
+func newTerminal(out io.Writer, err *screen, quiet, whole bool) *terminal {
 	colour := os.Getenv("NO_COLOR") == ""
 	return &terminal{
 		out: out, err: err, shared: out == err.w || isTerminal(out), quiet: quiet,
 		outColour: colour && isTerminal(out), errColour: colour && isTerminal(err.w),
-		folder: view.NewFolder(view.FoldOptions{}), progress: func() {}, shownOut: map[string]bool{},
+		folder: view.NewFolder(view.FoldOptions{Whole: whole}), progress: func() {}, shownOut: map[string]bool{},
 	}
 }
 

@@ -60,7 +60,7 @@ func TestTerminalHangFitsItsWidth(t *testing.T) {
 	t.Setenv("NO_COLOR", "1")
 	for _, columns := range []uint16{200, 60, 40, 5} {
 		end, read := openTerminal(t, columns)
-		term := newTerminal(end, newScreen(end), false)
+		term := newTerminal(end, newScreen(end), false, false)
 		term.wayOut = "Ctrl-C frees them and ends the run · SIGUSR1 prints stacks"
 		term.take([]event.Event{stuck(1, event.LevelWarning, waitText)})
 		term.flush()
@@ -101,7 +101,7 @@ func TestLongWaitIsShownInFull(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	const text = "2 hosts to join: on each run DIPLS_STARTUP=/home/ada/p/start-2022805749 dipls join --env"
 	end, read := openTerminal(t, 60)
-	term := newTerminal(end, newScreen(end), false)
+	term := newTerminal(end, newScreen(end), false, false)
 	for range 2 {
 		term.take([]event.Event{&event.PoolState{State: "starting", Text: "short"}})
 		term.take([]event.Event{&event.PoolState{State: "starting", Text: text}})

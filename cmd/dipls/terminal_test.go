@@ -14,7 +14,7 @@ import (
 // newTestTerminal is a terminal whose out and err are one screen, 80 columns wide, that is kept as text.
 func newTestTerminal(quiet bool) (*terminal, *bytes.Buffer) {
 	var text bytes.Buffer
-	return newTerminal(&text, &screen{w: &text, live: true}, quiet), &text
+	return newTerminal(&text, &screen{w: &text, live: true}, quiet, false), &text
 }
 
 // ofRun is the header of an event of the run as a whole.
@@ -139,7 +139,7 @@ func TestTerminalTellsOfProgress(t *testing.T) {
 func TestTerminalLogsWhileTheOutputIsStuck(t *testing.T) {
 	reader, writer := io.Pipe()
 	var told bytes.Buffer
-	term := newTerminal(writer, &screen{w: &told}, true)
+	term := newTerminal(writer, &screen{w: &told}, true, false)
 	term.take([]event.Event{printed(0, "stuck\n")})
 	flushed := make(chan struct{})
 	go func() {

@@ -76,7 +76,7 @@ func Print(ctx context.Context, w io.Writer, dir string, o PrintOptions) error {
 		return err
 	}
 	defer r.Close()
-	p := &printer{w: w, who: o.Who, known: o.Who == nil, r: r, folder: view.NewFolder(view.FoldOptions{Window: window})}
+	p := &printer{w: w, who: o.Who, known: o.Who == nil, r: r, folder: view.NewFolder(view.FoldOptions{Window: window, Whole: true})}
 	if o.Follow {
 		err = p.follow(ctx)
 	}

@@ -7,11 +7,20 @@ import (
 	"dipls/internal/clean"
 )
 
-func failureText(f *event.Failure) string {
+// failureText is a failure's traceback, with the frames of libraries folded unless whole is set.
+func failureText(f *event.Failure, whole bool) string {
 	if len(f.Traceback) == 0 {
 		return clean.Text(f.EName + ": " + f.EValue)
 	}
-	return clean.Styled(strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n"))
+	text := clean.Styled(strings.TrimRight(strings.Join(f.Traceback, "\n"), "\n"))
+	if whole {
+		return text
+	}
+	all := ""
+	if f.Run != "" {
+		all = "all: dipls logs " + f.Run
+	}
+	return foldTraceback(text, all)
 }
 
 func firstLine(s string) string {

@@ -18,6 +18,7 @@ import (
 // FoldOptions configure a Folder.
 type FoldOptions struct {
 	Window time.Duration // how long a line waits for the same line of the other ranks; 0 is 100 ms
+	Whole  bool          // show tracebacks with all frames, also those of libraries
 }
 
 // ItemKind says what an Item is.
@@ -84,6 +85,7 @@ const (
 // A Folder has no clock: it is told the time, which must not go backwards. It is not safe for concurrent use.
 type Folder struct {
 	window    time.Duration
+	whole     bool
 	runs      []*foldRun             // in the order in which they came
 	unsettled map[*foldProc]struct{} // processes whose screens have lines that become final with time
 	pool      string                 // its state
@@ -94,7 +96,7 @@ type Folder struct {
 
 // NewFolder returns a folder.
 func NewFolder(o FoldOptions) *Folder {
-	return &Folder{window: cmp.Or(o.Window, 100*time.Millisecond), unsettled: map[*foldProc]struct{}{}, ends: map[string]bool{}}
+	return &Folder{window: cmp.Or(o.Window, 100*time.Millisecond), whole: o.Whole, unsettled: map[*foldProc]struct{}{}, ends: map[string]bool{}}
 }
 
 // foldRun is what a Folder knows of a run.
@@ -220,7 +222,7 @@ func (f *Folder) Add(e event.Event, now time.Time) []Item {
 	case *event.Failure:
 		p := f.proc(h)
 		p.finishScreens(now)
-		p.add(classKey{ItemFailure, 0, e.Signature()}, entry{at: now, ev: e, text: failureText(e)})
+		p.add(classKey{ItemFailure, 0, e.Signature()}, entry{at: now, ev: e, text: failureText(e, f.whole)})
 	case *event.RunFinished:
 		if e.Status != event.StatusSkipped { // else there is nothing of it to show
 			f.runFinished(e, now)

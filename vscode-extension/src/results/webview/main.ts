@@ -1,6 +1,7 @@
 /** The view's page: its data, what of that is shown, and its messages to the extension. */
 import { hostsOf, listOn, LOCAL, whose } from '../../ranks';
 import { prompted } from '../../screen';
+import { tracebackParts } from '../../traceback';
 import { type FromView, isToView, type RunKey, type ToView, type ViewCommand } from '../messages';
 import { button, h } from './dom';
 import { Frames } from './frames';
@@ -303,7 +304,12 @@ class View {
     if (output.kind === 'rich' && Object.keys(output.data).some((mime) => mime !== 'text/plain')) {
       return 240;
     }
-    const text = textOf(output);
+    const text =
+      output.kind === 'failure'
+        ? tracebackParts(output.traceback)
+            .map((part) => part.fold ?? part.text)
+            .join('\n')
+        : textOf(output);
     if (output.kind === 'line') {
       return this.lineHeight * (this.state.noWrap ? 1 : Math.max(1, Math.ceil(text.length / this.columns)));
     }

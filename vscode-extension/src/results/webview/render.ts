@@ -2,6 +2,7 @@
 import { duration, hostsOf, listOn, LOCAL, rankList, whose } from '../../ranks';
 import type { Failure, Line, Notice, Output } from '../../timeline';
 import { plain } from '../../screen';
+import { type TracebackPart, tracebackParts } from '../../traceback';
 import type { EntryAction, Head, RunAction, RunKey } from '../messages';
 import { css, type Style } from '../../ansi';
 import { button, h } from './dom';
@@ -29,6 +30,9 @@ export interface RenderContext {
 const maxShown = 20_000;
 
 export class Renderer {
+  /** Folded frames that the user has opened: by their entry, and their place in its traceback. */
+  private readonly opened = new Set<string>();
+
   constructor(private readonly context: RenderContext) {}
 
   /** The part of a row that may change. While it stays the same, the row's element is kept. */
@@ -189,7 +193,39 @@ export class Renderer {
       });
       return content.classList.contains('text') ? content : h('div', { class: 'body' }, content);
     }
+    if (output.kind === 'failure') {
+      const parts = tracebackParts(output.traceback);
+      if (parts.length > 1) {
+        return h('div', { class: 'text' }, ...parts.map((part, i) => this.part(part, `${entry.id}.${i}`)));
+      }
+    }
     return h('div', { class: 'text' }, ...this.text(sourceOf(output), differing));
+  }
+
+  /** A part of a traceback: its lines, or one that opens. */
+  private part({ text, fold }: TracebackPart, key: string): HTMLElement {
+    const lines = h('div', {}, ...this.text(text));
+    if (fold === undefined) {
+      return lines;
+    }
+    const filter = this.context.filter();
+    const found = filter !== '' && plain(text).toLowerCase().includes(filter);
+    const line = h('button', { type: 'button', class: 'fold' });
+    const show = (open: boolean): void => {
+      lines.hidden = !open;
+      line.setAttribute('aria-expanded', String(open));
+      line.textContent = `${open ? '▾' : '▸'} ${fold.trim()}`;
+    };
+    line.addEventListener('click', () => {
+      show(lines.hidden === true);
+      if (lines.hidden) {
+        this.opened.delete(key);
+      } else {
+        this.opened.add(key);
+      }
+    });
+    show(found || this.opened.has(key));
+    return h('div', {}, line, lines);
   }
 
   private cells(cells: readonly (MirrorEntry | undefined)[], run: MirrorRun): HTMLElement {
