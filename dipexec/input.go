@@ -197,7 +197,7 @@ func (pt *part) askNoMore(id int) {
 			continue
 		}
 		switch {
-		case !one.told:
+		case !one.told, len(one.who) > 0 && r.ctx.Err() != nil: // the others are about to follow
 		case len(one.who) > 0:
 			r.tellAsked(one)
 		default:

@@ -78,6 +78,15 @@ func newAttach() *cobra.Command {
 				return err
 			}
 			t := newTerminal(cmd.OutOrStdout(), errOut, false, whole)
+			t.asker = newAsker(a.API, os.Stdin, errOut)
+			defer t.asker.close()
+			if t.asker != nil {
+				typing, err := a.Subscribe(cmd.Context(), session.SubscribeRequest{Front: "dipls attach", Types: true, Kinds: []event.Kind{event.KindQuestion}})
+				if err != nil {
+					return err
+				}
+				defer typing.Close()
+			}
 			t.wayOut = fmt.Sprintf("Ctrl-C frees them and ends the run · SIGUSR1 prints stacks (kill -USR1 %d)", os.Getpid())
 			v := &visitor{session: a.API, name: cmp.Or(chosen.text, a.About.Name), sub: sub, errOut: errOut, from: from, code: -1, cut: func() { detach(a) }}
 			return v.stay(cmd.Context(), t, signals)

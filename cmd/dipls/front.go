@@ -34,6 +34,7 @@ type front struct {
 	log     *zap.Logger
 	out     io.Writer
 	errOut  *screen
+	asker   *asker // asks the user for what code wants to be typed; nil: nobody does
 
 	subs    []session.Subscription // of watch
 	watches sync.WaitGroup         // those of watch
@@ -95,12 +96,16 @@ func (f *front) view(subscription session.Subscription) error {
 	}
 	t := newTerminal(f.out, f.errOut, f.quiet, f.whole)
 	t.typed = f.typed
+	t.asker = f.asker
 	t.wayOut = fmt.Sprintf("%s (kill -USR1 %d)", f.wayOut(), os.Getpid())
 	return t.show(subscription)
 }
 
 // beginView is view on a goroutine of its own. When nobody reads the output any more, the hold is given up.
 func (f *front) beginView(subscription session.Subscription) (viewed <-chan error) {
+	if !f.json {
+		f.asker = newAsker(f.session, os.Stdin, f.errOut)
+	}
 	done := make(chan error, 1)
 	go func() {
 		err := f.view(subscription)
@@ -114,6 +119,7 @@ func (f *front) beginView(subscription session.Subscription) (viewed <-chan erro
 
 // awaitView waits until everything has been shown. A user who wants to leave, which ends ctx, does not wait for a reader that has stopped reading.
 func (f *front) awaitView(ctx context.Context, viewed <-chan error) error {
+	defer f.asker.close()
 	select {
 	case err := <-viewed:
 		return viewError(err)
@@ -162,7 +168,7 @@ func showJSON(w io.Writer, subscription session.Subscription) error {
 
 // watch passes every event of some kinds to take, until the subscription ends. A front that subscribes under its name can be asked.
 func (f *front) watch(ctx context.Context, name string, take func(event.Event), kinds ...event.Kind) error {
-	sub, err := f.session.Subscribe(ctx, session.SubscribeRequest{Front: name, Kinds: kinds})
+	sub, err := f.session.Subscribe(ctx, session.SubscribeRequest{Front: name, Kinds: kinds, Types: name != "" && f.asker != nil})
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,8 @@ Ctrl-C, pressed for the
     2nd time  interrupts it again, and frees at once ranks that wait for each other
     3rd time  ends the pool
     4th time  ends dipls at once
-Where no cell runs, it begins with the third. SIGTERM and SIGHUP end everything in order.
+Where no cell runs, it begins with the third. What input() and getpass() ask is asked at the terminal, for the ranks that ask it; Ctrl-D
+answers with the end of input. Without a terminal, and with --json, they fail at once. SIGTERM and SIGHUP end everything in order.
 
 What stands behind "--" is sys.argv[1:] in the cells, locally and on the ranks; sys.argv[0] is the file's absolute path. All processes, on every host, get
 the environment of this command (on another host: that host's own), over it --env-file, and over that --env. They run in the current folder, or in --chdir.
@@ -305,6 +306,7 @@ func (r *runner) pressed() func(os.Signal) {
 		r.end(exitInterrupted)
 		switch running := r.isRunning() && got == os.Interrupt; {
 		case ended:
+			r.asker.leave()
 			os.Exit(exitInterrupted)
 		case running && interrupts == 0:
 			interrupts++

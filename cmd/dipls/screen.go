@@ -20,8 +20,9 @@ type screen struct {
 	shown func() (again func())
 
 	mu     sync.Mutex
-	drawn  int  // lines of the region that stand on the terminal
-	asking bool // a question waits for its answer; meanwhile there is no region
+	drawn  int            // lines of the region that stand on the terminal
+	asking bool           // a question waits for its answer; meanwhile there is no region
+	line   *term.Terminal // a line that the user types, below all that is written; nil: none
 }
 
 func newScreen(w io.Writer) *screen {
@@ -36,7 +37,18 @@ func (s *screen) writeTo(w io.Writer, p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
+	if s.line != nil {
+		return s.line.Write(p)
+	}
 	return w.Write(p)
+}
+
+// typing keeps a line that the user types below what is written, until it is called with nil.
+func (s *screen) typing(line *term.Terminal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	s.asking, s.line = line != nil, line
 }
 
 // ask writes a question, at whose end the cursor stays until answered is called.

@@ -53,6 +53,7 @@ type terminal struct {
 	drawnAt    time.Time  // when the live region was drawn
 	progress   func()     // called when the reader has taken some of what was written
 	held       *heldLines // what is held back; nil: everything is shown
+	asker      *asker     // asks the user for what code wants to be typed; nil: nobody does
 	writeError error      // the first failure to write: the reader has gone
 }
 
@@ -152,6 +153,11 @@ func (t *terminal) take(events []event.Event) {
 			t.poolState(e)
 		}
 		t.print(t.folder.Add(ev, now))
+		if q, ok := ev.(*event.Input); ok && run != nil {
+			t.flush()
+			known := run.Clone() // later events change the run
+			t.asker.take(q, known.HostOf)
+		}
 		if run != nil && run.State == view.Ended {
 			t.finished(run)
 		}
