@@ -63,7 +63,7 @@ lint: setup ## linters and format checks
 	go vet ./...
 	go tool staticcheck ./...
 	@scripts/where-tools.sh "lint of the VS Code extension" scripts/setup-node.sh npm --prefix vscode-extension run --silent check
-	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench ../../internal && ../../.venv/bin/ruff format --check . ../../examples ../../bench ../../internal
+	cd ranks/agent && ../../.venv/bin/ruff check . ../../examples ../../bench ../../export ../../internal && ../../.venv/bin/ruff format --check . ../../examples ../../bench ../../export ../../internal
 
 fuzz: ## fuzz the cell parser and LSP's framing for a minute each
 	go test ./cells -run '^$$' -fuzz FuzzParse -fuzztime 60s

@@ -58,6 +58,8 @@ var mayImport = map[string][]string{
 	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
 	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec/event"},
 
+	"dipls/export/job": {"dipls/cells"},
+
 	"dipls/internal/bytesize":    {},
 	"dipls/internal/clean":       {},
 	"dipls/internal/contain":     {},
@@ -78,7 +80,7 @@ var mayImport = map[string][]string{
 
 	"dipls/cmd/dipls": {
 		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/session/daemon", "dipls/session/registry",
-		"dipls/lsp", "dipls/internal/trust",
+		"dipls/export/job", "dipls/lsp", "dipls/internal/trust",
 		"dipls/ranks/launch", // for a host that joins a session: it is no front of one
 	},
 	"dipls/bench/keystroke": {"dipls/dipexec/journal", "dipls/session", "dipls/lsp"},

@@ -97,7 +97,7 @@ Sessions outlive the editor: "dipls sessions" lists those that live, "dipls atta
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
 	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newRuns(), newInterrupt(), newStop())
-	root.AddCommand(newExec(), newShell(), newPush(), newPull(), newJoin())
+	root.AddCommand(newExec(), newShell(), newPush(), newPull(), newJoin(), newExport())
 	return root
 }
 

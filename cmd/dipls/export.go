@@ -1,0 +1,136 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"dipls/export/job"
+	"dipls/internal/clean"
+)
+
+const exportHelp = `Make another file of FILE, in one of these ways:
+
+--torchrun makes a plain script that torchrun, srun and accelerate launch run, without dipls. Local cells run on rank 0, with variables of their own;
+cells with %%dip run on the ranks; what %dipush and %dipull copy is broadcast where they stood. The value of a cell's last line is not shown: print it.
+What has no meaning in a job, such as !commands, is an error that names the line and says what to do; what only helps at a prompt, such as
+%matplotlib, becomes a comment. By default it is written to NAME_job.py beside FILE.
+
+--check runs both, by default on 2 ranks, and compares what they print on standard output, and the --variables that you name. What differs by its nature, such as
+times and pids, counts as different.
+
+-o names the file, "-" is standard output. A file that is there is kept unless --force says otherwise.
+
+Exit codes: 0; 1 the file cannot be written, or --check has found a difference; 2 FILE cannot be exported so, or wrong flags`
+
+// stdout is the name of standard output in place of a file.
+const stdout = "-"
+
+// exportFlags are the flags of dipls export.
+type exportFlags struct {
+	torchrun  bool
+	out       string
+	force     bool
+	checks    bool
+	variables []string
+	ranks     int
+	python    string
+}
+
+func newExport() *cobra.Command {
+	var f exportFlags
+	cmd := &cobra.Command{
+		Use:     "export FILE",
+		Short:   "make a script for torchrun of a file",
+		Long:    exportHelp,
+		Example: "  dipls export --torchrun train.py && torchrun --nproc-per-node 4 train_job.py --lr 3e-4",
+		Args:    oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case !f.torchrun:
+				return usagef("say what to make: --torchrun")
+			case !f.checks && (len(f.variables) > 0 || cmd.Flags().Changed("ranks")):
+				return usagef("--variables and -n are for --check")
+			case f.ranks < 1:
+				return usagef("-n %d: a job has at least one rank", f.ranks)
+			}
+			return f.script(cmd, args[0])
+		},
+	}
+	cmd.Flags().BoolVar(&f.torchrun, "torchrun", false, "make a plain script for torchrun, srun and accelerate launch")
+	cmd.Flags().StringVarP(&f.out, "out", "o", "", "write to this `FILE`; \"-\" is standard output")
+	cmd.Flags().BoolVar(&f.force, "force", false, "replace a file that is there")
+	cmd.Flags().BoolVar(&f.checks, "check", false, "run the cells and the script, and compare what they print")
+	cmd.Flags().IntVarP(&f.ranks, "ranks", "n", checkRanks, "number of ranks of --check")
+	cmd.Flags().StringSliceVar(&f.variables, "variables", nil, "compare these `NAMES` as well, at the end, in every namespace")
+	cmd.Flags().StringVar(&f.python, "python", "", "interpreter for --check (default: as dipls run)")
+	return cmd
+}
+
+// script makes a script for torchrun.
+func (f *exportFlags) script(cmd *cobra.Command, file string) error {
+	source, err := readSource(file)
+	if err != nil {
+		return err
+	}
+	usual := strings.TrimSuffix(file, ".py") + "_job.py"
+	out := cmp.Or(f.out, usual)
+	named := out
+	if out == stdout {
+		named = usual
+	}
+	script, faults := job.Script(source.text, file, named)
+	for _, fault := range faults {
+		text := fmt.Sprintf("%s:%d: error: %s", file, fault.Line, fault.Message)
+		if fault.Hint != "" {
+			text += " (" + fault.Hint + ")"
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), clean.Text(text))
+	}
+	if len(faults) > 0 {
+		return &exitError{exitUsage, nil}
+	}
+	if there, err := os.ReadFile(out); err != nil || string(there) != script { // or it has been made before
+		err := f.write(cmd, out, func(w io.Writer) error {
+			_, err := io.WriteString(w, script)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !f.checks {
+		return nil
+	}
+	return f.check(cmd.Context(), file, source.text, cmd.ErrOrStderr())
+}
+
+// write writes a file, all of it or none: a file that is there stays as it is until the new one is whole.
+func (f *exportFlags) write(cmd *cobra.Command, out string, write func(io.Writer) error) error {
+	if out == stdout {
+		return write(cmd.OutOrStdout())
+	}
+	if _, err := os.Lstat(out); err == nil && !f.force {
+		return usagef("%s is there already; --force replaces it, -o names another file", out)
+	}
+	draft, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft.Name()) // gone if all goes well
+	err = write(draft)
+	if err = errors.Join(err, draft.Chmod(0o644), draft.Close()); err != nil {
+		return fmt.Errorf("%s was not written: %w", out, err)
+	}
+	if err := os.Rename(draft.Name(), out); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", out)
+	return nil
+}
