@@ -283,7 +283,7 @@ func (e *Executor) goOn(f func()) {
 }
 
 // StateChanged tells the executor of a change of state, for [ranks.Options.OnState]. It publishes what
-// runs do not publish themselves: the pool's state, and the death of a process that ran nothing.
+// runs do not publish themselves: the pool's state, the death of a process that ran nothing, and the end of the local namespace.
 func (e *Executor) StateChanged(c ranks.StateChange) {
 	if c.Process == nil {
 		reason := ""
@@ -299,8 +299,11 @@ func (e *Executor) StateChanged(c ranks.StateChange) {
 		e.poolChanged(c.To.String(), c.Pool.Size(), reason, event.HostsOf(hostNames(c.Pool.Ranks())))
 		return
 	}
-	if c.To == ranks.Dead && c.Err != nil {
+	switch who := c.Process.Who(); {
+	case c.To == ranks.Dead && c.Err != nil:
 		e.processDied(c.Process, c.Err)
+	case c.To == ranks.Stopped && c.From != ranks.Starting && who.IsLocal(): // of ranks, the pool tells it
+		e.Publish(&event.RankState{Header: event.HeaderOf(event.KindRankState, "", nil, who), State: event.StateStopped})
 	}
 }
 

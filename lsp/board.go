@@ -12,6 +12,7 @@ import (
 	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
+	"dipls/internal/ranklist"
 	"dipls/lsp/docs"
 	"dipls/session"
 )
@@ -135,9 +136,39 @@ func (b *board) meet(w *workspace, autodip string) {
 func (b *board) event(w *workspace, ev event.Event) {
 	b.order.Lock()
 	defer b.order.Unlock()
-	if c := b.record(w, ev, b.meetRun(w, ev)); !c.empty() {
+	c := b.record(w, ev, b.meetRun(w, ev))
+	if how, of := view.LossOf(ev); how != 0 {
+		c.add(b.lose(w, ev.Head().Run, how, of))
+	}
+	if !c.empty() {
 		b.changed(c)
 	}
+}
+
+// lose enters the loss of namespaces of a workspace in all runs but the one that tells it itself. What has run there is gone.
+func (b *board) lose(w *workspace, by string, how view.Loss, of func(ranklist.Who) bool) (c change) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	enter := func(r *Run) {
+		if r.workspace == w && (by == "" || r.ID != by) && r.Lose(how, of) {
+			c.add(cellChange(r))
+			c.add(change{gone: map[string]bool{r.ID: true}})
+		}
+	}
+	for _, r := range b.runs {
+		enter(r)
+	}
+	for _, r := range b.last {
+		enter(r)
+	}
+	return c
+}
+
+// over enters that the session of a workspace has ended, and so has everything that ran there.
+func (b *board) over(w *workspace) {
+	b.order.Lock()
+	defer b.order.Unlock()
+	b.changed(b.lose(w, "", view.Closed, func(ranklist.Who) bool { return true }))
 }
 
 // meetRun makes the run that an event begins to tell of, if this client has not started it: a cell has, another client, or this window before it was closed.
@@ -221,15 +252,23 @@ func (b *board) record(w *workspace, ev event.Event, met *Run) change {
 		return cellChange(r)
 	}
 	r.before = nil
+	if parent := b.runs[r.Parent]; parent != nil && ev.Head().Kind == event.KindRankState {
+		who, _ := ev.Head().Who()
+		parent.Ask(who)
+	}
 	if len(r.Hangs) > 0 {
 		b.hung[r.ID] = r
 	} else {
 		delete(b.hung, r.ID)
 	}
+	c := cellChange(r)
 	if r.State == view.Ended {
 		b.forget(r.ID)
+		if r.Gone() != "" { // it was lost before it could end
+			c.add(change{gone: map[string]bool{r.ID: true}})
+		}
 	}
-	return cellChange(r)
+	return c
 }
 
 // adopt makes a run that this client has not started: a cell has, or another client. Runs that a cell has started are shown at that cell.

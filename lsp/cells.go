@@ -55,6 +55,7 @@ type cellInfo struct {
 	Stale   bool           `json:"stale"`   // the text is not what ran
 	Run     string         `json:"run"`     // "" if it has not run
 	Summary string         `json:"summary"` // how that goes or went, as lenses have it
+	Gone    string         `json:"gone"`    // what has become of what it has left: "not run since the restart"; "" if that is there
 }
 
 // cellState is how a cell's last run is going or went.
@@ -114,7 +115,7 @@ func (s *server) cellInfo(d *docs.Snapshot, c cells.Cell, unsaid unsaid) cellInf
 		info.Header = d.LineRange(c.Line())
 	}
 	if r, ran := s.board.lastRun(d.URI, info.ID); ran {
-		info.State, info.Stale, info.Run, info.Summary = r.cellState(), r.Stale(c), r.ID, r.Outcome()
+		info.State, info.Stale, info.Run, info.Summary, info.Gone = r.cellState(), r.Stale(c), r.ID, r.Outcome(), r.Gone()
 	}
 	return info
 }

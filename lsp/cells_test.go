@@ -22,7 +22,7 @@ type cellInfo struct {
 	Target, Goes        string
 	State, Run          string
 	Stale               bool
-	Summary             string
+	Summary, Gone       string
 }
 
 // cellsOf asks for cells, those in a range unless that is nil.

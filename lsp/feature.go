@@ -50,12 +50,14 @@ var features = []func(*server) feature{
 	newRestart,
 	newCells,
 	newColumns,
+	newGone,
 }
 
 // change is what has changed since the last time. For how it is now, features look at the documents and the board.
 type change struct {
 	docs     map[uri.URI]*docChange
 	pools    map[*workspace]bool // whose pool or autodip has changed
+	gone     map[string]bool     // runs of which something was lost since
 	settings bool
 	trusted  bool // from now on the folders are trusted
 }
@@ -81,7 +83,7 @@ func cellChange(r *Run) change {
 }
 
 func (c *change) empty() bool {
-	return len(c.docs) == 0 && len(c.pools) == 0 && !c.settings && !c.trusted
+	return len(c.docs) == 0 && len(c.pools) == 0 && len(c.gone) == 0 && !c.settings && !c.trusted
 }
 
 // add adds another change to c.
@@ -105,6 +107,10 @@ func (c *change) add(more change) {
 		c.pools = map[*workspace]bool{}
 	}
 	maps.Copy(c.pools, more.pools)
+	if len(more.gone) > 0 && c.gone == nil {
+		c.gone = map[string]bool{}
+	}
+	maps.Copy(c.gone, more.gone)
 	c.settings, c.trusted = c.settings || more.settings, c.trusted || more.trusted
 }
 

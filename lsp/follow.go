@@ -127,6 +127,7 @@ func (s *server) lose(w *workspace) {
 	for _, ev := range s.board.lost(w, why) {
 		s.enterEvent(w, ev)
 	}
+	s.board.over(w)
 	s.announcer.gone(w, why)
 	if s.wants.Events { // the others are told by the session's last event
 		s.client.ShowMessage(protocol.MessageTypeError, why)

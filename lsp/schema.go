@@ -45,6 +45,7 @@ func NewSchema() Schema {
 			{Method: methodFolded, Params: reflect.TypeFor[foldedParams]()},
 			{Method: methodSession, Params: reflect.TypeFor[sessionParams]()},
 			{Method: methodCellsChanged, Params: reflect.TypeFor[cellsChangedParams]()},
+			{Method: methodGone, Params: reflect.TypeFor[goneParams]()},
 		},
 	}
 }

@@ -231,7 +231,7 @@ type Frame struct {
 
 // RankState says that a process (a rank or the local namespace) begins its part of a run ("busy"), has ended it
 // ("ready"), was asked to give it up ("interrupting"), has died ("dead", also between runs), or was ended by us
-// in a run ("stopped").
+// ("stopped"; of a rank only in a run, since between runs the pool's state tells it).
 type RankState struct {
 	Header
 	State   string  `json:"state"`

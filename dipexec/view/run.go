@@ -41,6 +41,7 @@ type Run struct {
 	Parts    []Part       // of the processes that have begun: the local namespace first, then the ranks in order
 	Failures []*event.Failure
 	Hangs    []*event.Hang // what its ranks wait for now, by number
+	Asked    []Part        // which processes the runs have reached that its cell has asked for, and what was lost there since; else zero
 }
 
 // Part is how one process does in a run.
@@ -52,6 +53,7 @@ type Part struct {
 	Reason  string       // with dead
 	Host    string       // of a rank of a pool that is on several hosts; else ""
 	Seen    bool         // its output is shown, though See does not name it by its number
+	Lost    Loss         // how its namespace has ended since; 0: it has not
 }
 
 // Apply enters an event of the run, and reports whether what is known of it has changed. Output changes nothing: those who show it take the event itself.
@@ -118,6 +120,7 @@ func (r *Run) hang(ev *event.Hang) {
 func (r *Run) Clone() Run {
 	c := *r
 	c.Parts, c.Failures, c.Hangs = slices.Clone(r.Parts), slices.Clone(r.Failures), slices.Clone(r.Hangs)
+	c.Asked = slices.Clone(r.Asked)
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 )
 
 // example is one of testdata/runs.json, which the extension reads, too.
@@ -25,6 +26,7 @@ type example struct {
 		Parent         string
 		Journal        string
 	}
+	Gone  string
 	Texts map[string]string
 }
 
@@ -60,6 +62,8 @@ func TestRunExamples(t *testing.T) {
 				}
 				if ev.Head().Run == r.ID {
 					r.Apply(ev, began)
+				} else if how, of := LossOf(ev); how != 0 {
+					r.Lose(how, of)
 				}
 			}
 			want := x.Run
@@ -85,12 +89,28 @@ func TestRunExamples(t *testing.T) {
 			if r.State == Running && !r.Started.Equal(began) {
 				t.Errorf("it started at %v, want %v", r.Started, began)
 			}
+			if r.Gone() != x.Gone {
+				t.Errorf("%q is gone, want %q", r.Gone(), x.Gone)
+			}
 			for name, want := range x.Texts {
 				if got := texts[name](&r); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
 			}
 		})
+	}
+}
+
+// What a cell has asked ranks for is gone with them, though the cell itself ran elsewhere; what it asks for later is there.
+func TestGoneAsked(t *testing.T) {
+	r := Run{ID: "r", State: Ended, Parts: []Part{{Who: ranklist.Local}}}
+	r.Ask(ranklist.Rank(0))
+	how, of := LossOf(&event.PoolState{State: event.StateStarting})
+	if !r.Lose(how, of) || r.Gone() != "not run since the restart of the pool" {
+		t.Errorf("gone: %q", r.Gone())
+	}
+	if r.Ask(ranklist.Rank(0)); r.Gone() != "" {
+		t.Errorf("gone: %q", r.Gone())
 	}
 }
 

@@ -20,8 +20,17 @@ const (
 	maxFailures = 3
 )
 
-// Verdict is how a run goes or went, as a mark and a few words: "✗" and "rank 2: NameError".
+// Verdict is how a run goes or went, as a mark and a few words: "✗" and "rank 2: NameError". If what it has left is gone, that counts more.
 func (r *Run) Verdict() (mark, text string) {
+	mark, text = r.verdict()
+	if gone := r.Gone(); gone != "" {
+		return "○", Joined(gone, text)
+	}
+	return mark, text
+}
+
+// verdict is the verdict when it was given.
+func (r *Run) verdict() (mark, text string) {
 	switch {
 	case r.State == Queued:
 		return "…", "queued"

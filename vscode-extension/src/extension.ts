@@ -34,6 +34,9 @@ export function activate(context: vscode.ExtensionContext): void {
     started.onEvent((event) => {
       runs.apply(event);
     }),
+    started.onGone((gone) => {
+      runs.lose(gone);
+    }),
     following,
     registerCommands(started, { confirm: pool.confirm, runs: () => runs.list, sessions }),
     showCells(started),

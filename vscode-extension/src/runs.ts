@@ -3,6 +3,7 @@ import type {
   DipEvent,
   DisplayEvent,
   FailureEvent,
+  GoneRun,
   HangEvent,
   ResultEvent,
   RunFinishedEvent,
@@ -70,6 +71,8 @@ export class Run {
   status?: Status;
   /** How long it took, in seconds; absent while it goes on. */
   seconds?: number;
+  /** What has become of what it has left, once that is gone: `not run since the restart`. The server knows. */
+  gone?: string;
   /** How many of the first entries were forgotten, to bound memory. The journal has them. */
   elided = 0;
   private readonly processes = new Map<number, Process>();
@@ -337,6 +340,7 @@ export class Runs {
   private readonly queued = new Map<string, string | undefined>(); // by id: who has started a run whose turn has not come
   private readonly left = new Set<Run>(); // go on somewhere, but nobody tells how
   private readonly retold = new Set<string>(); // ids of runs that the past tells of, and that have ended here already
+  private readonly goneEarly = new Map<string, string>(); // by id: of runs that the past has not told of yet
   private remembering = false;
   private readonly all: Required<RunsListener>;
 
@@ -436,6 +440,19 @@ export class Runs {
     this.bound();
   }
 
+  /** What runs have left is gone: see `Run.gone`. */
+  lose(gone: readonly GoneRun[]): void {
+    for (const { run: id, gone: why } of gone) {
+      const run = this.get(id);
+      if (!run) {
+        this.goneEarly.set(id, why);
+      } else if (run.gone !== why) {
+        run.gone = why;
+        this.all.changed(run);
+      }
+    }
+  }
+
   /** Puts waiting output in its place. It waits so that output of ranks from about the same time comes in the order of the ranks. */
   settle(): void {
     for (const run of this.runs) {
@@ -463,6 +480,7 @@ export class Runs {
     this.settle(); // listeners ask whether it was the past
     this.remembering = false;
     this.retold.clear();
+    this.goneEarly.clear();
     this.endAll([...this.left], 'the session has ended, and Python with it');
     this.left.clear();
   }
@@ -507,7 +525,12 @@ export class Runs {
     const began = event.began === undefined ? NaN : Date.parse(event.began);
     const by = this.queued.get(event.run ?? '');
     this.queued.delete(event.run ?? '');
-    this.add(new Run(event, Number.isNaN(began) ? now : began, this.all, by));
+    const run = new Run(event, Number.isNaN(began) ? now : began, this.all, by);
+    const gone = this.goneEarly.get(run.id);
+    if (gone !== undefined) {
+      run.gone = gone;
+    }
+    this.add(run);
   }
 
   /** Whether an event tells once more of a run that has ended here. One that died may have died here only. */

@@ -21,6 +21,8 @@ import type {
   CommandArguments,
   DipEvent,
   FoldedParams,
+  GoneParams,
+  GoneRun,
   InitializationOptions,
   SessionParams,
 } from './generated/server';
@@ -84,6 +86,7 @@ const quiet = 2_000;
 export class Server implements vscode.Disposable {
   private readonly eventEmitter = new vscode.EventEmitter<DipEvent>();
   private readonly foldedEmitter = new vscode.EventEmitter<FoldedParams>();
+  private readonly goneEmitter = new vscode.EventEmitter<readonly GoneRun[]>();
   private readonly cellsEmitter = new vscode.EventEmitter<vscode.Uri>();
   private readonly stateEmitter = new vscode.EventEmitter<ServerState>();
   private readonly restarts = new Restarts();
@@ -98,6 +101,9 @@ export class Server implements vscode.Disposable {
   readonly onEvent = this.eventEmitter.event;
   /** The same, folded for a person to read, as on a terminal. */
   readonly onFolded = this.foldedEmitter.event;
+  /** What runs have left is gone: their namespaces have ended. */
+  readonly onGone = this.goneEmitter.event;
+
   /** The states of a document's cells have changed. Changes of its text do not count. */
   readonly onCellsChanged = this.cellsEmitter.event;
   readonly onState = this.stateEmitter.event;
@@ -181,6 +187,7 @@ export class Server implements vscode.Disposable {
     clearTimeout(this.lensTimer);
     this.eventEmitter.dispose();
     this.foldedEmitter.dispose();
+    this.goneEmitter.dispose();
     this.cellsEmitter.dispose();
     this.stateEmitter.dispose();
   }
@@ -267,6 +274,9 @@ export class Server implements vscode.Disposable {
     });
     client.onNotification('dip/session', (session: SessionParams) => {
       this.sessions.apply(vscode.Uri.parse(session.folder).fsPath, session);
+    });
+    client.onNotification('dip/gone', ({ runs }: GoneParams) => {
+      this.goneEmitter.fire(runs);
     });
     client.onNotification('dip/cellsChanged', (changed: CellsChangedParams) => {
       this.cellsEmitter.fire(vscode.Uri.parse(changed.uri));

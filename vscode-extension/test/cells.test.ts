@@ -53,12 +53,15 @@ test('the cell of a line', () => {
   ]);
 });
 
-test('a cell that has changed since it ran is marked so, unless it runs', () => {
-  expect(markOf({ state: '', stale: false })).toBeUndefined();
-  expect(markOf({ state: 'ok', stale: false })).toBe('ok');
-  expect(markOf({ state: 'failed', stale: true })).toBe('stale');
-  expect(markOf({ state: 'running', stale: true })).toBe('running');
-  expect(markOf({ state: 'queued', stale: true })).toBe('queued');
+test('a cell is marked that has changed since it ran, or has left nothing behind, unless it runs', () => {
+  const restarted = 'not run since the restart';
+  expect(markOf({ state: '', stale: false, gone: '' })).toBeUndefined();
+  expect(markOf({ state: 'ok', stale: false, gone: '' })).toBe('ok');
+  expect(markOf({ state: 'ok', stale: false, gone: restarted })).toBe('gone');
+  expect(markOf({ state: 'failed', stale: true, gone: '' })).toBe('stale');
+  expect(markOf({ state: 'failed', stale: true, gone: restarted })).toBe('gone');
+  expect(markOf({ state: 'running', stale: true, gone: '' })).toBe('running');
+  expect(markOf({ state: 'queued', stale: true, gone: '' })).toBe('queued');
 });
 
 describe('lines that are asked for', () => {
@@ -87,11 +90,11 @@ describe('lines that are asked for', () => {
 
 test('pictures are SVG in the colour of their background', () => {
   const svg = (uri: string) => Buffer.from(uri.split(',')[1] ?? '', 'base64').toString();
-  const all = (['queued', 'running', 'ok', 'failed', 'interrupted', 'stale'] as const).flatMap((mark) => [
+  const all = (['queued', 'running', 'ok', 'failed', 'interrupted', 'gone', 'stale'] as const).flatMap((mark) => [
     svg(icon(mark, 'dark')),
     svg(icon(mark, 'light')),
   ]);
-  expect(new Set(all).size).toBe(12);
+  expect(new Set(all).size).toBe(14);
   for (const text of all) {
     expect(text).toMatch(/^<svg .*stroke="#[0-9a-f]{6}".*<\/svg>$/);
     expect(text).not.toContain('COLOUR');

@@ -459,6 +459,30 @@ describe('the history of a session', () => {
     expect(all(runs)).toEqual(whole);
   });
 
+  it('says what is gone of it, whenever that is told', () => {
+    const { runs, begin, end } = setup();
+    const gone = 'not run since the restart';
+    runs.remember();
+    runs.lose([{ run: 'a', gone }]); // the server knows before it has told all
+    history.forEach((event) => {
+      runs.apply(event);
+    });
+    runs.caughtUp();
+    begin();
+    end();
+    const told: string[] = [];
+    runs.listen({ changed: ({ id }) => told.push(id) });
+    runs.lose([{ run: 'r', gone }]);
+    runs.lose([{ run: 'r', gone }]);
+    expect(runs.list.map((run) => [run.id, run.gone])).toEqual([
+      ['', undefined],
+      ['a', gone],
+      ['b', undefined],
+      ['r', gone],
+    ]);
+    expect(told).toEqual(['r']);
+  });
+
   it('is not there twice after another server has told it, at whatever point the first one ended', () => {
     const events = [...history, ...live];
     for (let seen = 0; seen <= events.length; seen++) {

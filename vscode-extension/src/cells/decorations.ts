@@ -8,7 +8,7 @@ import { icon } from './icons';
 import { cellAt, type Mark, markOf } from './places';
 import type { Watch } from './watch';
 
-const marks: readonly Mark[] = ['queued', 'running', 'ok', 'failed', 'interrupted', 'stale'];
+const marks: readonly Mark[] = ['queued', 'running', 'ok', 'failed', 'interrupted', 'gone', 'stale'];
 
 export class Decorations implements vscode.Disposable {
   private readonly separator = vscode.window.createTextEditorDecorationType({

@@ -8,6 +8,7 @@ const colours: Record<Mark, { dark: string; light: string }> = {
   ok: { dark: '#73c991', light: '#217a3c' },
   failed: { dark: '#f88070', light: '#c72e0f' },
   interrupted: { dark: '#cca700', light: '#8a6d00' },
+  gone: { dark: '#a0a0a0', light: '#6a6a6a' },
   stale: { dark: '#a0a0a0', light: '#6a6a6a' },
 };
 
@@ -25,6 +26,8 @@ const shapes: Record<Mark, string> = {
   ok: `<path ${stroke} d="M3.2 8.6l3.1 3.1 6.5-7.4"/>`,
   failed: `<path ${stroke} d="M4 4l8 8M12 4l-8 8"/>`,
   interrupted: `<rect ${stroke} x="4" y="4" width="8" height="8" rx="1"/>`,
+  // A ring, as in the lenses.
+  gone: `<circle ${stroke} cx="8" cy="8" r="5"/>`,
   // A ring in pieces.
   stale: `<circle ${stroke} cx="8" cy="8" r="5" stroke-dasharray="2.6 2.64"/>`,
 };

@@ -28,15 +28,18 @@ export function seemsToHaveCells(text: string): boolean {
   return /^[ \t]*#[ \t]*(%%|In\[[\d ]*\]|<codecell>)/m.test(text);
 }
 
-/** What the gutter shows of a cell: how its last run goes or went, or that its text is not what ran. */
-export type Mark = 'queued' | 'running' | 'ok' | 'failed' | 'interrupted' | 'stale';
+/** What the gutter shows of a cell: how its last run goes or went, that what it has left is gone, or that its text is not what ran. */
+export type Mark = 'queued' | 'running' | 'ok' | 'failed' | 'interrupted' | 'gone' | 'stale';
 
 /** The mark of a cell; undefined if it has not run. */
-export function markOf({ state, stale }: Pick<CellInfo, 'state' | 'stale'>): Mark | undefined {
+export function markOf({ state, stale, gone }: Pick<CellInfo, 'state' | 'stale' | 'gone'>): Mark | undefined {
   if (state === '') {
     return undefined;
   }
-  return stale && state !== 'queued' && state !== 'running' ? 'stale' : state;
+  if (state === 'queued' || state === 'running') {
+    return state;
+  }
+  return gone ? 'gone' : stale ? 'stale' : state;
 }
 
 /** The lines in view, from first to last, and some more on both sides, so that a little scrolling needs no new request. */

@@ -1445,6 +1445,8 @@ export interface CellInfo {
   run: string;
   /** how that goes or went, as lenses have it */
   summary: string;
+  /** what has become of what it has left: "not run since the restart"; "" if that is there */
+  gone: string;
 }
 
 export interface CellsAnswer {
@@ -1506,6 +1508,17 @@ export interface CellsChangedParams {
   uri: string;
 }
 
+export interface GoneRun {
+  run: string;
+  /** as in a cell of dip/cells */
+  gone: string;
+}
+
+export interface GoneParams {
+  /** those of which that has changed */
+  runs: GoneRun[];
+}
+
 /** The requests that LSP does not have. */
 export interface Requests {
   'dip/cells': { params: CellsParams; answer: CellsAnswer };
@@ -1523,4 +1536,5 @@ export interface Notifications {
   'dip/folded': FoldedParams;
   'dip/session': SessionParams;
   'dip/cellsChanged': CellsChangedParams;
+  'dip/gone': GoneParams;
 }

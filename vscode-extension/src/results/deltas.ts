@@ -157,6 +157,7 @@ export class Deltas implements RunsListener {
       parts: [...run.parts.values()].map((part) => ({ ...part })).sort((a, b) => a.rank - b.rank),
       running: run.running,
       ...(run.status && { status: run.status }),
+      ...(run.gone !== undefined && { gone: run.gone }),
       seconds: run.seconds ?? (this.now() - run.started) / 1000,
       elided: run.elided,
     };

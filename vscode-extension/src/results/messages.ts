@@ -20,6 +20,8 @@ export interface Head {
   readonly parts: readonly Readonly<Part>[];
   readonly running: boolean;
   readonly status?: Status;
+  /** What has become of what it has left: `not run since the restart`. Absent if that is there. */
+  readonly gone?: string;
   /** How long it took, or how long it has been going on when this is sent. */
   readonly seconds: number;
   /** How many of its first entries were forgotten. */

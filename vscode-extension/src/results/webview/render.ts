@@ -139,7 +139,7 @@ export class Renderer {
     return h(
       'div',
       {
-        class: `row head ${head.running ? 'running' : (head.status ?? '')}${head.nested ? ' nested' : ''}`,
+        class: `row head ${stateOf(head)}${head.nested ? ' nested' : ''}`,
         role: 'heading',
         'aria-level': '2',
         'data-vscode-context': JSON.stringify(context),
@@ -156,7 +156,7 @@ export class Renderer {
       title,
       h('span', { class: 'place' }, head.place),
       h('span', { class: 'target' }, head.target),
-      h('span', { class: 'parts' }, partsWords(head)),
+      h('span', { class: 'parts' }, [head.gone, partsWords(head)].filter(Boolean).join(' · ')),
       h('span', { class: 'elapsed', ...(head.running && { 'data-started': String(run.started) }) }, elapsed(run)),
       h('span', { class: 'actions' }, ...actions),
     );
@@ -327,9 +327,17 @@ function plainOf(output: Output): string | undefined {
   return plain(sourceOf(output));
 }
 
+/** How a run goes or went; `gone` if it has left nothing behind, however it went. */
+function stateOf({ running, gone, status }: Head): string {
+  return running ? 'running' : gone === undefined ? (status ?? '') : 'gone';
+}
+
 function statusSign(head: Head): string {
   if (head.running) {
     return '●';
+  }
+  if (head.gone !== undefined) {
+    return '○';
   }
   switch (head.status) {
     case 'ok':
