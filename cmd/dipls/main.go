@@ -95,7 +95,7 @@ Sessions outlive the editor: "dipls sessions" lists those that live, "dipls atta
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newLSP(), newCells(), newDoctor(), newTrust(), newVersion())
+	root.AddCommand(newRun(), newLSP(), newCells(), newCheck(), newDoctor(), newTrust(), newVersion())
 	root.AddCommand(newSession(), newSessions(), newAttach(), newStatus(), newLogs(), newRuns(), newInterrupt(), newStop())
 	root.AddCommand(newExec(), newShell(), newPush(), newPull(), newJoin(), newExport())
 	return root

@@ -535,6 +535,8 @@ type CheckReply struct {
 type Fault struct {
 	Cell int `json:"cell"` // index in the request
 	Error
+	Message string `json:"msg"`    // Python's own words, without the place; "": those of Error
+	Column  int    `json:"column"` // in code points, from 1
 }
 
 // CompleteRequest asks how code may go on at a place. Like InspectRequest and VariablesRequest it is a lookup: only an idle process

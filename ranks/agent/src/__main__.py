@@ -1,4 +1,7 @@
-"""Entry point: `python AGENT_DIR` is a node, `python AGENT_DIR child` a process that a node spawned."""
+"""Entry point: `python AGENT_DIR` is a node, `python AGENT_DIR child` a process that a node spawned.
+
+With `check` it compiles cells, and with other words it is a part of a host's agent.
+"""
 
 import sys
 

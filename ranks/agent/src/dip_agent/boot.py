@@ -19,9 +19,14 @@ _READY_FD = 3
 
 
 def main(argv: list[str], agent_dir: str) -> int:
-    """Be a node (no arguments), a spawned process (`child`) or a part of a host's agent. Returns the exit status."""
+    """Be a node (no arguments), a spawned process (`child`) or a part of a host's agent, or `check` cells.
+
+    Returns the exit status.
+    """
     if argv[1:] == ["child"]:
         return _child()
+    if argv[1:] == ["check"]:
+        return _check()
     if argv[1:] and argv[1] in ("relay", "supervisor", "machine", "carrier", "project"):
         part = importlib.import_module(f".hosts.{argv[1]}", __package__)
         return int(part.main(agent_dir))
@@ -72,6 +77,20 @@ def _child() -> int:
     paths.show(spec.script)
     code = rank.main(spec, shell)
     os._exit(code)
+
+
+def _check() -> int:
+    """Compile the cells of files. The request is on standard input, and the answer a line on standard output."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    paths.hide(*{paths.folder_of(cell["path"]) for file in request["files"] for cell in file["cells"]}, "")
+    _extend_path(request["extra_path"])
+    if missing := [name for name in ("IPython", "cloudpickle") if importlib.util.find_spec(name) is None]:
+        print(json.dumps({"missing": missing}))
+        return 0
+    from . import check
+
+    print(json.dumps(check.main(request)))
+    return 0
 
 
 def _extend_path(extra: list[str]) -> None:

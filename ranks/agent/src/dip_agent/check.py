@@ -32,11 +32,17 @@ _CELL_MAGIC = re.compile(r"\s*%%(\w+)[^\n]*\n")
 _OF_PYTHON = frozenset({"capture", "prun", "time", "timeit"})  # IPython's magics whose body is Python
 
 
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    """Check the cells of files, each by itself."""
+    shell = Shell.make()
+    return {"faults": [list(faults(shell, file["cells"])) for file in request["files"]]}
+
+
 def faults(shell: Shell, cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield what is wrong with cells that will run one after the other: the first thing of each.
 
     A cell has `code`, `path`, `line` and `run`, as an execute_request has them. A fault is the content of an `error`
-    message, with the cell's index as `cell`.
+    message, with the cell's index as `cell`, Python's own words as `msg`, and the column, from 1.
     """
     adds_words = False
     for index, cell in enumerate(cells):
@@ -46,7 +52,8 @@ def faults(shell: Shell, cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]
         line, run = max(1, int(cell.get("line") or 1)), str(cell.get("run") or "")
         err = _error(shell, SourcePath(str(cell.get("path") or "<cell>"), line, code, run))
         if err is not None and not _may_be_command(shell, code, adds_words):
-            yield {"cell": index, **tracebacks.describe(shell, err, None)}
+            place = {"msg": getattr(err, "msg", ""), "column": getattr(err, "offset", None) or 1}
+            yield {"cell": index, **tracebacks.describe(shell, err, None), **place}
         if _CHANGES_GRAMMAR.search(code):
             return
         adds_words = adds_words or _ADDS_WORDS.search(code) is not None
