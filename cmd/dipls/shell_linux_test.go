@@ -66,29 +66,29 @@ func TestShellAtTerminal(t *testing.T) {
 	ended := make(chan int)
 	go func() { ended <- run([]string{"shell"}, end, end) }()
 
-	p.types("", "local> ")
+	p.types("", "\nlocal> ")
 	p.types("print ünï京\r", "ünï京\n")
-	p.types("", "local> ")
-	p.types("%on ranks\r", "ranks 0-1> ")
-	p.types("rank\r", "\n0\n")
-	p.types("%on\r", "local> ")
-	p.types("let model 3\r", "local> ")
-	p.types("print \x1b[D\x1b[Clet_it\x03", "local> ") // Ctrl-C throws it away
+	p.types("", "\nlocal> ")
+	p.types("%on ranks\r", "\nranks 0-1> ")
+	p.types("rank\r", "\n0")
+	p.types("%on\r", "\nlocal> ")
+	p.types("let model 3\r", "\nlocal> ")
+	p.types("print \x1b[D\x1b[Clet_it\x03", "\nlocal> ") // Ctrl-C throws it away
 	p.types("\x1b[A", "let model 3")
 	p.types("\x1b[A\x1b[A", "rank")
-	p.types("\r", "\nnone\n")
+	p.types("\r", "\nnone")
 	p.types("%%dip local\rprint y\r", "print y")
-	p.types("\r", "\ny\n")
+	p.types("\r", "\ny")
 	p.types("error ValueError bad\r", "ValueError: bad")
-	p.types("", "local> ")
-	p.types("\x1b[200~print on\r\rprint too\x1b[201~\r", "\non\ntoo\n") // pasted
-	p.types("", "local> ")
+	p.types("", "\nlocal> ")
+	p.types("\x1b[200~print on\r\rprint too\x1b[201~\r", "\ntoo") // pasted
+	p.types("", "\nlocal> ")
 	p.types("wait\r", "wait · local")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	p.types("", "interrupted")
-	p.types("", "local> ")
+	p.types("", "\nlocal> ")
 	p.types("\x04", "dipls shell -s 'tr ain'")
 	if code := <-ended; code != exitOK {
 		t.Errorf("exit code %d", code)
