@@ -2,6 +2,8 @@ package session
 
 import (
 	"context"
+	"path/filepath"
+	"strings"
 
 	"dipls/ranks/host"
 )
@@ -12,12 +14,26 @@ type (
 	Interpreter = host.Interpreter
 	// PythonInfo is what an interpreter has.
 	PythonInfo = host.PythonInfo
+	// Environment is an interpreter as its files describe it.
+	Environment = host.Environment
 )
 
 // FindPython finds the interpreter that the value of a flag or setting called name means in a folder; without a value, by the usual search.
 func FindPython(name, value, dir string) (Interpreter, error) {
 	return host.FindPython(name, value, dir)
 }
+
+// ChosenPython finds the interpreter that the value of a setting called name means in a folder: a path is relative to that.
+func ChosenPython(name, value, dir string) (Interpreter, error) {
+	if strings.Contains(value, "/") && !filepath.IsAbs(value) {
+		value = filepath.Join(dir, value)
+	}
+	return host.FindPython(name, value, dir)
+}
+
+// Environments lists the interpreters that a user may mean in a folder, those that are nearest first, and the one that is chosen, if that is known. It runs
+// nothing.
+func Environments(dir, chosen string) []Environment { return host.Environments(dir, chosen) }
 
 // Probe asks an interpreter, given by its path, for its version and the packages that matter here, including those in dipls' own directory for it. An
 // interpreter that is too old is an error; packages that are missing or too old are not.

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -142,11 +140,7 @@ func (s *Session) takeSize(c Choice) *size {
 
 // interpreter is the one that a caller's settings choose.
 func (s *Session) interpreter(by Caller) (host.Interpreter, error) {
-	path := by.Settings.Python
-	if strings.Contains(path, "/") && !filepath.IsAbs(path) {
-		path = filepath.Join(s.o.Dir, path)
-	}
-	found, err := host.FindPython(by.setting("python"), path, s.o.Dir)
+	found, err := ChosenPython(by.setting("python"), by.Settings.Python, s.o.Dir)
 	if err != nil {
 		return found, &Error{Code: CodePython, Text: err.Error()}
 	}

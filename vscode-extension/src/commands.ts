@@ -39,7 +39,7 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
       try {
         return await execute(server, around, name, title, given, also);
       } catch (error) {
-        void vscode.window.showErrorMessage(problem(error));
+        void tellProblem(error);
         return undefined;
       }
     });
@@ -48,6 +48,15 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
     vscode.commands.registerCommand('dip.sessions', () => vscode.commands.executeCommand('dip.attachSession')),
     ...Object.entries(targets).map(([id, target]) => register(id, { name: 'dip.runCell', title: '' }, { target })),
   );
+}
+
+/** Tells the user what went wrong. Where that may be for want of trust, a button leads to it. */
+async function tellProblem(error: unknown): Promise<void> {
+  const trust = 'Manage Workspace Trust';
+  const ways = vscode.workspace.isTrusted ? [] : [trust];
+  if ((await vscode.window.showErrorMessage(problem(error), ...ways)) === trust) {
+    await vscode.commands.executeCommand('workbench.trust.manage');
+  }
 }
 
 /** Commands of the server that the extension implements itself, because it can show documents that cannot be edited, and lists to choose from. */

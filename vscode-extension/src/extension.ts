@@ -3,7 +3,8 @@ import * as vscode from 'vscode';
 import { showCells } from './cells';
 import { registerCommands } from './commands';
 import { registerExample } from './example';
-import { Interpreters } from './interpreter';
+import { registerChoice } from './interpreters/choose';
+import { Interpreters } from './interpreters/known';
 import { Notebooks } from './notebooks';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
@@ -44,6 +45,7 @@ export function activate(context: vscode.ExtensionContext): void {
     new ResultsView(context, started, runs, notebooks.shows),
     notebooks,
     followChanges(started, interpreters),
+    registerChoice(started),
     registerExample(context),
   );
   // Not awaited: the editor need not wait for the server, only commands do. The server tells the user itself what goes wrong.

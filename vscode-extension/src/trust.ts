@@ -1,6 +1,6 @@
 /** Tells the server of what changes while it runs: trust, settings, the interpreter. */
 import * as vscode from 'vscode';
-import type { Interpreters } from './interpreter';
+import type { Interpreters } from './interpreters/known';
 import type { Server } from './server';
 
 /** Tells the server of changes. A server that does not run asks when it starts. */

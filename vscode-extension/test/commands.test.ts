@@ -58,6 +58,7 @@ describe('commands', () => {
       'dip.runLine',
       'dip.status',
       'dip.gpus',
+      'dip.interpreters',
       'dip.variables',
       'dip.stack',
     ]);

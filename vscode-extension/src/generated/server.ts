@@ -628,6 +628,23 @@ export interface GpusReply {
   gpus: GpuInfo[];
 }
 
+export interface InterpreterInfo {
+  path: string;
+  /** of Python; "" if it is not known */
+  version: string;
+  /** its version; "" if it is not installed */
+  torch: string;
+  /** venv, conda, pyenv, uv or system */
+  kind: string;
+  /** it is the one that the settings mean now */
+  current?: boolean;
+}
+
+export interface InterpretersReply {
+  /** those that are nearest to the folder first */
+  interpreters: InterpreterInfo[];
+}
+
 export interface VariablesArgs {
   /** only those of this rank; -1 is the local namespace; without it, of all processes */
   rank?: number;
@@ -864,6 +881,7 @@ export interface CommandArguments {
   'dip.autodip': AutodipArgs;
   'dip.status': StatusArgs;
   'dip.gpus': WhereArgs;
+  'dip.interpreters': WhereArgs;
   'dip.variables': VariablesArgs;
   'dip.stack': StackArgs;
   'dip.showStacks': ShowStacksArgs;
@@ -898,6 +916,7 @@ export interface CommandAnswers {
   'dip.autodip': AutodipReply;
   'dip.status': StatusReply;
   'dip.gpus': GpusReply;
+  'dip.interpreters': InterpretersReply;
   'dip.variables': VariablesReply;
   'dip.stack': StackReply;
   'dip.showStacks': ShowReply;
@@ -998,6 +1017,10 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.gpus',
     title: 'GPUs',
+  },
+  {
+    name: 'dip.interpreters',
+    title: 'Interpreters',
   },
   {
     name: 'dip.variables',

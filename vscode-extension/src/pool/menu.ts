@@ -92,6 +92,8 @@ export class Menu {
         return this.tie && showJournals(this.tie);
       case 'stopSession':
         return this.command('dip.stopSession');
+      case 'selectInterpreter':
+        return vscode.commands.executeCommand('dip.selectInterpreter');
       case 'restartServer':
         return vscode.commands.executeCommand('dip.restartServer');
     }

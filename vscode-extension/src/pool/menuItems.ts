@@ -26,7 +26,8 @@ export type MenuAction =
   | 'showSessionLog'
   | 'showJournals'
   | 'stopSession'
-  | 'restartServer';
+  | 'restartServer'
+  | 'selectInterpreter';
 
 export interface MenuItem {
   action: MenuAction;
@@ -98,6 +99,7 @@ export function menuItems(workspace: WorkspaceStatus | undefined, tie?: Tie): Me
       description: 'local namespace and ranks',
     });
   }
+  python.push({ action: 'selectInterpreter', icon: 'symbol-misc', label: 'Select interpreter…' });
 
   const switches: MenuItem[] = [
     autodip === ''

@@ -5,7 +5,7 @@
  * expected, it counts as having no interpreter, and nothing fails.
  */
 import * as vscode from 'vscode';
-import type { Interpreter } from './server';
+import type { Interpreter } from '../server';
 
 /** The exports of ms-python.python: its stable interface. It asks ms-python.vscode-python-envs itself where that is in use. */
 interface PythonExports {
