@@ -149,7 +149,7 @@ it('shows the plot of each rank in the results panel', async () => {
 
 it('draws rich output in frames that reach neither the page nor the network', async () => {
   await window.openFile('rich.py');
-  await window.clickLens('Rich output', 'Locally');
+  await window.clickLens('Rich output', 'Run cell · locally');
   await window.outcome('Rich output', /^✓/);
   const results = await window.results();
   await results.getByRole('combobox', { name: 'Whose output' }).selectOption({ label: 'Local' });
@@ -172,11 +172,28 @@ it('draws rich output in frames that reach neither the page nor the network', as
   await large.getByRole('button', { name: 'Zoom in (+)' }).click();
   await large.getByText('125 %').waitFor();
   await large.getByRole('button', { name: 'Save as PNG' }).click();
-  await window.answer('Save output', path.join(code.folder, 'loss.png'));
-  await until('the picture is there', async () => (await readFile(path.join(code.folder, 'loss.png'))).length > 1000);
+  const saved = path.join(code.folder, 'Rich-output-local.png');
+  await window.accept('Save output', saved);
+  await until('the picture is there', async () => (await readFile(saved)).length > 1000);
   await window.run('View: Close Editor');
   await results.getByRole('textbox', { name: 'Filter results' }).fill('');
   await results.getByRole('combobox', { name: 'Whose output' }).selectOption({ label: 'Seen ranks' });
+});
+
+it('goes from a cell to its output, and back', async () => {
+  await window.openFile('names.py');
+  await window.clickLens('Only here', 'Run cell · locally');
+  await window.outcome('Only here', /^✓/);
+  await window.openFile('rich.py');
+  await window.putCursor('# %% Rich output');
+  await window.page.keyboard.press('Control+;');
+  await window.page.keyboard.press('o');
+  const results = window.resultsInView();
+  const head = results.getByRole('button', { name: /^Go to Rich output/ });
+  await until('the head of the run has the focus', () => head.last().evaluate((it) => it === document.activeElement));
+  await window.openFile('names.py');
+  await window.run('Dip: Go to cell');
+  await window.page.locator('.tab.active[data-resource-name="rich.py"]').waitFor();
 });
 
 it('interrupts an endless cell', async () => {

@@ -87,6 +87,16 @@ export class Window {
     await input.press('Enter');
   }
 
+  /** Accepts the answer that a question proposes. */
+  async accept(title: string, proposed: string): Promise<void> {
+    const asked = this.page.locator('.quick-input-widget', {
+      has: this.page.locator('.quick-input-title', { hasText: title }),
+    });
+    const input = asked.locator('input[type=text]:visible');
+    await until(`"${proposed}" is proposed`, async () => (await input.inputValue()) === proposed);
+    await input.press('Enter');
+  }
+
   /** A line of the editor that holds a text. Only what is in view is there. */
   private line(text: string): Locator {
     return this.page.locator('.part.editor .view-line', { hasText: text });
@@ -243,6 +253,11 @@ export class Window {
   /** What is in the results panel, which is brought into view. */
   async results(): Promise<FrameLocator> {
     await this.run('Dip Results: Focus on Dip Results View');
+    return this.resultsInView();
+  }
+
+  /** What is in the results panel, which is in view. */
+  resultsInView(): FrameLocator {
     return this.page.frameLocator('iframe.webview.ready >> nth=0').frameLocator('#active-frame');
   }
 

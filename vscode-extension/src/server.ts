@@ -241,6 +241,14 @@ export class Server implements vscode.Disposable {
         // Hints say how a cell went, and so do the lenses right above: once is enough.
         provideInlayHints: (document, range, token, next) =>
           showsLenses(document) ? [] : next(document, range, token),
+        // A lens that tells how a cell ran leads to its results; elsewhere, to a file.
+        resolveCodeLens: async (lens, token, next) => {
+          const resolved = await next(lens, token);
+          if (resolved?.command?.command === 'dip.showOutput') {
+            resolved.command.command = 'dip.goToOutput';
+          }
+          return resolved;
+        },
         workspace: {
           configuration: async (params: ConfigurationParams, token, next) => {
             const answer = await next(params, token);

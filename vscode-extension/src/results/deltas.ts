@@ -130,7 +130,8 @@ export class Deltas implements RunsListener {
     return pending;
   }
 
-  private key(run: Run): RunKey {
+  /** The key of a run. */
+  key(run: Run): RunKey {
     let key = this.keys.get(run);
     if (key === undefined) {
       key = ++this.lastKey;

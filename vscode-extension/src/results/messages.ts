@@ -56,8 +56,12 @@ export interface RunUpdate {
 export type ToView =
   /** What has changed. The view gets the next message only after it has answered `taken`. With `reset` it forgets what it has. */
   | { readonly type: 'update'; readonly reset?: true; readonly runs: readonly RunUpdate[] }
+  /** Bring a run into view, which may come with a later update. */
+  | { readonly type: 'goTo'; readonly key: RunKey }
   /** A command that is the view's own. */
-  | { readonly type: 'do'; readonly command: ViewCommand };
+  | { readonly type: 'do'; readonly command: ViewCommand }
+  /** Say which run's cell to go to: that with the focus, or the topmost. */
+  | { readonly type: 'whichCell' };
 
 export const viewCommands = ['find', 'copy', 'wrap', 'sideBySide', 'ranks'] as const;
 
@@ -110,8 +114,13 @@ export function fromView(message: unknown): FromView | undefined {
 
 /** Whether a message that the view gets is one of the extension's. */
 export function isToView(message: unknown): message is ToView {
-  const { type, runs, command } = fields(message);
-  return (type === 'update' && Array.isArray(runs)) || (type === 'do' && viewCommands.some((name) => name === command));
+  const { type, runs, command, key } = fields(message);
+  return (
+    (type === 'update' && Array.isArray(runs)) ||
+    (type === 'goTo' && Number.isInteger(key)) ||
+    type === 'whichCell' ||
+    (type === 'do' && viewCommands.some((name) => name === command))
+  );
 }
 
 /** What a page of one output is told. */

@@ -2,9 +2,10 @@
 import * as os from 'node:os';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { cellAt } from '../cells/places';
 import { hostsOf, whose } from '../ranks';
 import type { Run, Runs } from '../runs';
-import type { Server } from '../server';
+import { isOurs, type Server } from '../server';
 import type { Entry } from '../timeline';
 import { Deltas, titleOf } from './deltas';
 import { openEnlarged } from './enlarged';
@@ -34,6 +35,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
   private readonly deltas: Deltas;
   private readonly disposables: vscode.Disposable[] = [];
   private timer: NodeJS.Timeout | undefined;
+  private wanted: RunKey | undefined; // the run to bring into view once the page is there
   private ready = false; // the view is there and waits for what has changed
   private readonly revealed = new WeakSet<Run>();
 
@@ -68,6 +70,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
           this.load(this.view.webview);
         }
       }),
+      vscode.commands.registerCommand('dip.goToOutput', (of?: unknown) => this.goToOutput(of)),
       vscode.commands.registerCommand('dip.results.clear', () => {
         runs.clear();
       }),
@@ -111,6 +114,10 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     switch (message.type) {
       case 'ready':
         this.send({ type: 'update', reset: true, runs: this.deltas.takeAll() });
+        if (this.wanted !== undefined) {
+          this.send({ type: 'goTo', key: this.wanted });
+          this.wanted = undefined;
+        }
         break;
       case 'taken':
         this.ready = true;
@@ -175,8 +182,12 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }
   }
 
-  /** Does something with a run, by default the last one. */
+  /** Does something with a run, by default the last one; to go to its cell, by default the one in view. */
   private async act(action: RunAction, key: RunKey | undefined): Promise<void> {
+    if (action === 'goToCell' && key === undefined && this.ready) {
+      this.send({ type: 'whichCell' });
+      return;
+    }
     const run = key === undefined ? this.runs.list.findLast((run) => run.id !== '') : this.deltas.run(key);
     if (!run?.id) {
       return;
@@ -206,6 +217,37 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     }
     const ranks = whose(entry.ranks, hostsOf([...run.parts.values()]));
     openEnlarged(this.context, entry.output, ranks, `${titleOf(run)} · ${ranks}`);
+  }
+
+  /** Brings a run into view in the results: that of a lens, or the last one of the cell at a line or at the cursor. */
+  private async goToOutput(of: unknown): Promise<void> {
+    const id = runIn(of) ?? (await this.runAt(of));
+    const run = this.runs.list.find((run) => run.id === id);
+    if (!run) {
+      await (id === undefined
+        ? vscode.window.setStatusBarMessage('Dip: this cell has not run', 4000)
+        : vscode.commands.executeCommand('dip.showOutput', { run: id })); // the view has forgotten it; its journal is there
+      return;
+    }
+    const key = this.deltas.key(run);
+    if (!this.view?.visible) {
+      this.wanted = key; // the page asks for everything first
+    }
+    await vscode.commands.executeCommand(`${viewId}.focus`);
+    if (this.wanted === undefined) {
+      this.send({ type: 'goTo', key });
+    }
+  }
+
+  /** The last run of the cell at a line of a gutter, or at the cursor. */
+  private async runAt(place: unknown): Promise<string | undefined> {
+    const editor = vscode.window.activeTextEditor;
+    if (!editor || !isOurs(editor.document)) {
+      return undefined;
+    }
+    const line = lineIn(place) ?? editor.selection.active.line;
+    const { cells } = await this.server.cells(editor.document, new vscode.Range(line, 0, line, 0));
+    return cellAt(cells, line)?.run;
   }
 
   /** Shows the cell of a run at its present place, which may have changed since it ran. */
@@ -250,6 +292,18 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
       return undefined;
     }
   }
+}
+
+/** The run that a lens names. */
+function runIn(given: unknown): string | undefined {
+  const { run } = (typeof given === 'object' && given !== null ? given : {}) as { run?: unknown };
+  return typeof run === 'string' ? run : undefined;
+}
+
+/** The line that the menu of a gutter names, from 0. */
+function lineIn(given: unknown): number | undefined {
+  const { lineNumber } = (typeof given === 'object' && given !== null ? given : {}) as { lineNumber?: unknown };
+  return typeof lineNumber === 'number' ? lineNumber - 1 : undefined;
 }
 
 async function show(document: vscode.TextDocument, line: number): Promise<void> {

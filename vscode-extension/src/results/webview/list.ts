@@ -13,8 +13,8 @@ export interface ListOptions {
   readonly estimate: (row: Row) => number;
   /** Called when the list starts or stops following new rows. */
   readonly following: (follows: boolean) => void;
-  /** Called with the row at the top, and how many pixels of it are above the edge. */
-  readonly topped: (row: Row | undefined, above: number) => void;
+  /** Called with the row at the top, how many pixels of it are above the edge, and how many are from the edge to the next head, if that is near. */
+  readonly topped: (row: Row | undefined, above: number, next: number) => void;
 }
 
 interface Shown {
@@ -22,6 +22,8 @@ interface Shown {
   readonly stamp: unknown;
   row: number;
 }
+
+const maxHead = 40; // how high a head is at most, in pixels
 
 const more = 12; // rows that are there above and below those in sight
 
@@ -93,6 +95,17 @@ export class List {
     }
   }
 
+  /** Brings a row to the top, as far as there is something below it, and stops following. */
+  goTo(row: number): void {
+    this.follow(false);
+    // The rows above it have the heights that they are thought to have until they are drawn, so it is drawn before the place is right.
+    for (let round = 0; round < 3; round++) {
+      this.element.scrollTop = this.heights.top(row);
+      this.scrolled = this.element.scrollTop;
+      this.drawNow();
+    }
+  }
+
   /** Draws in the next frame. */
   draw(): void {
     this.drawing ||= requestAnimationFrame(() => {
@@ -126,7 +139,25 @@ export class List {
     for (let round = 0; round < 4 && this.drawOnce(); round++);
     const top = this.element.scrollTop;
     const row = this.heights.at(top + 1);
-    this.options.topped(this.rows[row], this.rows.length > 0 ? top - this.heights.top(row) : 0);
+    this.options.topped(
+      this.rows[row],
+      this.rows.length > 0 ? top - this.heights.top(row) : 0,
+      this.nextHead(row, top),
+    );
+  }
+
+  /** How far below the edge the next head is, in pixels; Infinity if it is farther than a head is high. */
+  private nextHead(row: number, edge: number): number {
+    for (let i = row + 1; i < this.rows.length; i++) {
+      const from = this.heights.top(i) - edge;
+      if (from > maxHead) {
+        break;
+      }
+      if (this.rows[i]?.kind === 'head') {
+        return from;
+      }
+    }
+    return Infinity;
   }
 
   /** Puts the rows in view into the page; true if their heights are not as estimated. */

@@ -60,6 +60,8 @@ class View {
     { class: 'empty' },
     'What cells put out is shown here: text, plots and tables, of all ranks. Run a cell of a Python file to begin.',
   );
+  private top: Row | undefined; // the topmost row in view
+  private wanted: RunKey | undefined; // the run to go to once it is there
   private lineHeight = 18;
   private columns = 80;
   private clock = 0;
@@ -101,8 +103,9 @@ class View {
       following: (follows) => {
         this.newest.hidden = follows;
       },
-      topped: (row, above) => {
-        this.stick(row?.kind === 'head' && above < 1 ? undefined : row);
+      topped: (row, above, next) => {
+        this.top = row;
+        this.stick(row?.kind === 'head' && above < 1 ? undefined : row, next);
       },
     });
     const main = h('main', {}, this.list.element, this.sticky, this.empty, this.newest);
@@ -167,6 +170,18 @@ class View {
       this.do(message.command);
       return;
     }
+    if (message.type === 'whichCell') {
+      const key = this.current();
+      if (key !== undefined) {
+        vscode.postMessage({ type: 'goToCell', key });
+      }
+      return;
+    }
+    if (message.type === 'goTo') {
+      this.wanted = message.key;
+      this.goTo();
+      return;
+    }
     if (message.reset) {
       this.mirror.reset();
       this.rows.list.length = 0;
@@ -174,10 +189,32 @@ class View {
     const change = this.mirror.apply(message.runs, performance.now());
     this.list.update(this.rows.list, this.rows.update(this.mirror.runs, this.options, change));
     this.show();
+    this.goTo();
     // Ask for more only after everything so far has been drawn.
     requestAnimationFrame(() => {
       vscode.postMessage({ type: 'taken' });
     });
+  }
+
+  /** Brings the wanted run into view and gives it the focus, once it is there: opened, and with nothing filtered out. */
+  private goTo(): void {
+    const key = this.wanted;
+    if (key === undefined || !this.mirror.runs.some((run) => run.key === key)) {
+      return;
+    }
+    this.wanted = undefined;
+    this.find.value = '';
+    this.choose({ filter: '', collapsed: (this.state.collapsed ?? []).filter((other) => other !== key) });
+    this.list.goTo(this.rows.list.findIndex((row) => row.kind === 'head' && row.run.key === key));
+    this.list.element
+      .querySelector<HTMLElement>(`.head[data-run="${key}"] button.title`)
+      ?.focus({ preventScroll: true });
+  }
+
+  /** The run that has the focus, else the topmost one in view. */
+  private current(): RunKey | undefined {
+    const focused = document.activeElement?.closest<HTMLElement>('.head[data-run]')?.dataset['run'];
+    return focused === undefined ? this.top?.run.key : Number(focused);
   }
 
   private do(command: ViewCommand): void {
@@ -260,9 +297,10 @@ class View {
     }
   }
 
-  /** Keeps the head of the topmost run in view. */
-  private stick(row: Row | undefined): void {
+  /** Keeps the head of the topmost run in view, until the next head, so many pixels below, pushes it out. */
+  private stick(row: Row | undefined, next: number): void {
     this.sticky.hidden = row === undefined;
+    this.sticky.style.transform = `translateY(${Math.min(0, next - this.sticky.offsetHeight)}px)`;
     if (row && this.sticky.dataset['stamp'] !== stampOf(row.run)) {
       this.sticky.replaceChildren(this.renderer.head(row.run, this.options.collapsed.has(row.run.key)));
       this.sticky.dataset['stamp'] = stampOf(row.run);

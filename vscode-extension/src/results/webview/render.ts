@@ -142,6 +142,7 @@ export class Renderer {
         class: `row head ${stateOf(head)}${head.nested ? ' nested' : ''}`,
         role: 'heading',
         'aria-level': '2',
+        'data-run': String(key),
         'data-vscode-context': JSON.stringify(context),
       },
       button(
