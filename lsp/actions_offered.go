@@ -172,6 +172,7 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 		add("End the ranks", actionPool, "killPool", here)
 	}
 	if w != nil {
+		add("Restart and run all", actionRestart, "restartAndRunAll", documentArgs{URI: doc.URI})
 		add("Restart the local namespace", actionRestart, "restartLocal", here)
 		add("Restart Python", actionRestart, "restart", here)
 	}

@@ -70,6 +70,13 @@ var commands = []Command{
 	waiting(define("restart", "Restart Python",
 		"Interrupts everything and ends Python, the local namespace and the ranks. The next cell starts it again, with the settings of that moment.",
 		`{}`, (*server).restartAll)),
+	waiting(define("restartAndRunAll", "Restart and run all",
+		"Interrupts everything, replaces the local namespace and the ranks by fresh ones, and runs all cells of a document, one after the other, up to the "+
+			"first that fails. A cell that cannot run is told of before anything is lost. It answers when the cells begin.",
+		`{"run": "3f9a2c-1", "cells": 3}`, (*server).restartAndRunAll)),
+	waiting(define("restartAndRunTo", "Restart and run up to here",
+		"Does the same with the cells down to one, with it.",
+		`{"run": "3f9a2c-1", "cells": 3}`, (*server).restartAndRunTo)),
 	define("interrupt", "Interrupt",
 		"Interrupts a run, or all runs of the workspace. Ranks that wait for others and so do not stop are freed after a second. "+
 			"The second time they are freed at once; after that the user is asked whether the pool may end (`window/showMessageRequest`).",

@@ -48,6 +48,7 @@ func (s *server) interrupt(ctx context.Context, a *interruptArgs) (*interruptRep
 	if err != nil {
 		return nil, err
 	}
+	w.interrupts.Add(1)
 	for _, r := range s.board.active(w) {
 		s.asksInVain(r)
 	}

@@ -247,10 +247,13 @@ type planned struct {
 	partial bool           // part of the cell runs
 }
 
+// errNoCode is why a command runs nothing.
+var errNoCode = errors.New("there is no code to run")
+
 // carryOut starts the planned runs. They run one after the other, as long as all goes well.
 func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []planned) (*runReply, error) {
 	if len(plan) == 0 {
-		return nil, errors.New("there is no code to run")
+		return nil, errNoCode
 	}
 	w, err := s.workspaceOf(ctx, d)
 	if err != nil {

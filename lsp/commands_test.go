@@ -231,3 +231,60 @@ func TestPoolCommands(t *testing.T) {
 	run = cell(2)
 	finished(e, run, "died")
 }
+
+// A restart comes before the cells that it is for: they find nothing of what was there, and autodip as in a new session. What keeps cells from running is
+// told before anything is lost.
+func TestRestartAndRun(t *testing.T) {
+	const text = "# %%\nlet x 1\nvars\n# %%\n# %%dip\nvars\nlet y 1\n# %%\n%autodip on\n# %%\nvars\n# %%\n# %%dip --sea\nlet z 1\n"
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", text)
+	var reply struct {
+		Run   string
+		Cells int
+	}
+	args := func(cell int) lsptest.Object { return lsptest.Object{"uri": e.URI("a.py"), "cell": cell} }
+	started := func(cell int, target string) {
+		t.Helper()
+		e.Await(fmt.Sprintf("cell %d", cell), lsptest.Has("event", "run_started"), lsptest.Has("cell", float64(cell)), lsptest.Has("target", target))
+	}
+	for range 2 { // the first time there is nothing to restart
+		e.Mark()
+		e.Command("dip.restartAndRunTo", args(4), &reply)
+		if reply.Cells != 4 {
+			t.Errorf("%+v", reply)
+		}
+		started(1, "local")
+		started(4, "remote")
+		e.Await("the end of the last cell", lsptest.Has("event", "run_finished"), lsptest.Has("cell", 4.0), lsptest.Has("status", "ok"))
+	}
+	printed := ""
+	for _, m := range e.Messages(lsptest.Has("event", "stream"), lsptest.Has("cell", 2.0)) {
+		printed += fmt.Sprint(m.Get("text"))
+	}
+	if strings.Contains(printed, "y") {
+		t.Errorf("the ranks had %q before the cell that makes it", printed)
+	}
+	e.Mark()
+	if err := e.TryCommand("dip.restartAndRunAll", lsptest.Object{"uri": e.URI("a.py")}, nil); err == nil || !strings.Contains(err.Error(), "--sea") {
+		t.Error(err)
+	}
+	if lost := e.Messages(lsptest.Has("event", "pool_state")); len(lost) > 0 {
+		t.Errorf("the pool was restarted in vain: %v", lost)
+	}
+}
+
+// A run that waits for its turn is taken out of the queue by its own interrupt, and the one that runs goes on.
+func TestInterruptQueued(t *testing.T) {
+	e, machine := startFaked(t, lsptest.Options{Init: events})
+	e.Open("a.py", "# %%\nprint begun\ngate go\n# %%\nlet x 1\n")
+	run := func(cell int) string { return e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": cell}) }
+	first := run(1)
+	e.Await("the first cell", lsptest.Has("run", first), lsptest.Contains("text", "begun"))
+	second := run(2)
+	list := awaitLenses(t, e, 3, `.*… queued \| Interrupt`)
+	click(t, e, titled(t, list[len(list)-1:], "Interrupt"), nil)
+	finished(e, second, "interrupted")
+	awaitLenses(t, e, 3, laterLenses)
+	machine.Open("go")
+	finished(e, first, "ok")
+}

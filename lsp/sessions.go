@@ -43,6 +43,7 @@ type workspace struct {
 	session.API
 	attachment *session.Attachment // nil: the session is in this process, and ends with it
 	left       atomic.Bool         // we have left the session, or ended it
+	interrupts atomic.Int64        // how often the user has asked for the end of all runs
 }
 
 // explain is the error of a call whose time has run out: the session does not answer.

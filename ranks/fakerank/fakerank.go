@@ -53,7 +53,7 @@
 //	ask JSON              send a command_request, print the command_reply to it, and send command_end; if interrupted, send command_end
 //	                      and go on waiting
 //
-// Two of the magics are commands, too: %dipush with names, and %makedip alone.
+// Three of the magics are commands, too: %dipush with names, %autodip on or off, and %makedip alone.
 //
 // A command that fails does so in its line of the file. Lookups are answered from the variables that were bound or pushed.
 //

@@ -694,6 +694,9 @@ func (r *rank) step(m *wire.Message, verb, arg string, count int) *pyError {
 		return r.ask(m, arg)
 	case "%dipush":
 		return r.transfer(m, count, &wire.Transfer{Names: strings.Fields(arg), Ranks: "all"})
+	case "%autodip":
+		_, failed := r.command(m, fmt.Sprintf(`{"id":%d,"command":"autodip","on":%t}`, count, arg == "on"))
+		return failed
 	case "%makedip":
 		return r.makePool(m, count)
 	default:

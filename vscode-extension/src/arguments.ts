@@ -20,6 +20,8 @@ const about: Partial<Record<CommandName, readonly ('position' | 'range')[]>> = {
   'dip.runAbove': ['position'],
   'dip.runBelow': ['position'],
   'dip.runAll': [],
+  'dip.restartAndRunAll': [],
+  'dip.restartAndRunTo': ['position'],
   'dip.runSelection': ['range'],
   'dip.runLine': ['position'],
   'dip.pushAndRun': ['position'],

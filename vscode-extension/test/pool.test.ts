@@ -539,6 +539,7 @@ describe('losses', () => {
     expect(ends('dip.makePool', {}, four)).toBeUndefined();
     expect(ends('dip.makePool', { restart: true }, four)).toMatchObject({ ranks: true, local: false });
     expect(ends('dip.restart', {}, workspace({ local }))).toMatchObject({ ranks: false, local: true });
+    expect(ends('dip.restartAndRunTo', {}, workspace({ local }))).toMatchObject({ ranks: false, local: true });
   });
 
   it('are what the processes that end hold', () => {

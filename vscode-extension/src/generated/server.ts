@@ -873,6 +873,8 @@ export interface CommandArguments {
   'dip.killPool': WhereArgs;
   'dip.restartLocal': WhereArgs;
   'dip.restart': WhereArgs;
+  'dip.restartAndRunAll': DocumentArgs;
+  'dip.restartAndRunTo': CellArgs;
   'dip.interrupt': InterruptArgs;
   'dip.free': FreeArgs;
   'dip.push': PushArgs;
@@ -908,6 +910,8 @@ export interface CommandAnswers {
   'dip.killPool': TextReply;
   'dip.restartLocal': NoReply;
   'dip.restart': NoReply;
+  'dip.restartAndRunAll': RunReply;
+  'dip.restartAndRunTo': RunReply;
   'dip.interrupt': InterruptReply;
   'dip.free': FreeReply;
   'dip.push': RunReply;
@@ -985,6 +989,14 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.restart',
     title: 'Restart Python',
+  },
+  {
+    name: 'dip.restartAndRunAll',
+    title: 'Restart and run all',
+  },
+  {
+    name: 'dip.restartAndRunTo',
+    title: 'Restart and run up to here',
   },
   {
     name: 'dip.interrupt',

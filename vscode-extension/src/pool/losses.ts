@@ -26,6 +26,8 @@ export function ends(
     'dip.killPool': { ranks: pool, local: false, action: 'Kill pool' },
     'dip.restartLocal': { ranks: false, local, action: 'Restart local namespace' },
     'dip.restart': { ranks: pool, local, action: 'Restart Python' },
+    'dip.restartAndRunAll': { ranks: pool, local, action: 'Restart and run all' },
+    'dip.restartAndRunTo': { ranks: pool, local, action: 'Restart and run up to here' },
     'dip.makePool': { ranks: pool && args.restart === true, local: false, action: 'Replace pool' },
   }[command as string];
   return found && (found.ranks || found.local) ? found : undefined;
