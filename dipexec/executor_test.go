@@ -316,6 +316,39 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
+// A rank that failed before the others were interrupted is the reason, whoever has interrupted them.
+func TestInterruptedAfterFailure(t *testing.T) {
+	for _, test := range []struct {
+		timeout time.Duration
+		want    string
+	}{
+		{0, "rank 1: ValueError (train.py:14); ranks 0,2 were then interrupted"},
+		{30 * time.Second, "rank 1: ValueError (train.py:14); ranks 0,2 were then interrupted, since the cell had run for 30s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pool := newFakePool(3)
+			e, _ := start(t, Options{Pool: pool})
+			ids := mustStartSequence(t, e, false, Request{Cell: 1, Path: "/d/train.py", Target: target(t, "remote"), Timeout: test.timeout}, Request{})
+			for i, p := range pool.ranks {
+				x := p.next()
+				if i == 1 {
+					x.fail("ValueError", "no", wire.Frame{File: "/d/train.py", Line: 14})
+					continue
+				}
+				p.mu.Lock()
+				p.interrupt = func(string) { x.fail("KeyboardInterrupt", "") }
+				p.mu.Unlock()
+			}
+			synctest.Wait()
+			if test.timeout == 0 {
+				_ = e.Cancel(ids[0])
+			}
+			endsAs(t, e, ids[0], "interrupted: "+test.want)
+			endsAs(t, e, ids[1], "skipped: cell 1 failed")
+		})
+	}
+}
+
 // Code that goes on after the interrupt, or to its end, still counts as timed out.
 func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

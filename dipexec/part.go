@@ -198,6 +198,9 @@ func (pt *part) exception(f ranks.Failure) {
 	}
 	if pt.sent.Load() == nil { // otherwise it comes too late for the outcome
 		pt.own.failure = ev
+		if pt.r.why.Load() == nil {
+			pt.r.failed.CompareAndSwap(nil, pt)
+		}
 	}
 	pt.emit(ev)
 }

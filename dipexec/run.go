@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -81,9 +82,10 @@ type run struct {
 
 	order sync.Mutex // held while an event that comes from no process is journaled and published: see SubscribeFrom. After the executor's mu
 
-	left  atomic.Int32                    // parts that have not ended
-	death atomic.Pointer[ranks.ExitError] // of the first process that died, though its part may have ended before
-	why   atomic.Pointer[string]          // why the run was first interrupted; nil: it was not
+	left   atomic.Int32                    // parts that have not ended
+	death  atomic.Pointer[ranks.ExitError] // of the first process that died, though its part may have ended before
+	failed atomic.Pointer[part]            // the first that failed by itself, before anything was interrupted
+	why    atomic.Pointer[string]          // why the run was first interrupted; nil: it was not
 
 	inputs inputs // what its code asks the user
 
@@ -679,10 +681,37 @@ func (r *run) outcome(parts, abandoned []*part) (event.Status, string) {
 	if death := r.death.Load(); death != nil {
 		return event.StatusDied, death.Error()
 	}
-	if why := r.why.Load(); why != nil && *why != whyAsked { // a timeout, whatever the code made of the interrupt
+	why := r.why.Load()
+	timedOut := why != nil && *why != whyAsked // whatever the code made of the interrupt
+	if first := r.failed.Load(); first != nil && (timedOut || status == event.StatusInterrupted) {
+		return event.StatusInterrupted, r.firstFailed(first, parts, timedOut)
+	}
+	if timedOut {
 		return event.StatusInterrupted, *why
 	}
 	return status, "" // also ok if the interrupt came too late, or the code went on to its end
+}
+
+// firstFailed is the reason of a run of which a part had failed before the others were interrupted.
+func (r *run) firstFailed(first *part, parts []*part, timedOut bool) string {
+	f := first.own.failure
+	text := r.nameParts([]*part{first}) + ": " + f.Name()
+	if f.Line > 0 {
+		text += fmt.Sprintf(" (%s:%d)", filepath.Base(string(f.Path)), f.Line)
+	}
+	others := slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.outcome().status != event.StatusInterrupted })
+	if len(others) == 0 {
+		return text
+	}
+	were := "was"
+	if len(others) > 1 {
+		were = "were"
+	}
+	text += fmt.Sprintf("; %s %s then interrupted", r.nameParts(others), were)
+	if timedOut {
+		text += ", since the cell had run for " + r.req.Timeout.String()
+	}
+	return text
 }
 
 // finish ends the run.

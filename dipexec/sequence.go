@@ -107,6 +107,8 @@ func (r *run) whySkip() string {
 		return r.report.Reason
 	case r.report.Status == event.StatusDied:
 		return what + " died"
+	case r.failed.Load() != nil:
+		return what + " failed"
 	case strings.HasPrefix(r.report.Reason, whyTimeout):
 		return what + " " + r.report.Reason
 	case r.report.Status == event.StatusInterrupted:

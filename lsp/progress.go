@@ -199,6 +199,9 @@ func (p *progress) message(a *activity) string {
 			parts = append(parts, "waiting for Python")
 		}
 	}
+	if a.run != nil && a.run.Failed() != "" {
+		parts = append(parts, a.run.Failed())
+	}
 	if a.waits != "" {
 		parts = append(parts, a.waits)
 	}

@@ -75,9 +75,10 @@ type runStatus struct {
 	URI    uri.URI `json:"uri,omitempty"`
 	Cell   int     `json:"cell,omitzero"` // number of the cell as the document is now
 	Target string  `json:"target,omitempty"`
-	Done   int     `json:"done"`           // processes that have ended their part
-	Parts  int     `json:"parts"`          // processes that have begun
-	Hang   string  `json:"hang,omitempty"` // who waits for whom, as sentences
+	Done   int     `json:"done"`             // processes that have ended their part
+	Parts  int     `json:"parts"`            // processes that have begun
+	Failed string  `json:"failed,omitempty"` // which processes have failed already, though others go on, and how: "rank 1: ValueError"
+	Hang   string  `json:"hang,omitempty"`   // who waits for whom, as sentences
 }
 
 // statusPatience is how long to wait for the memory on GPUs.
@@ -133,7 +134,8 @@ func (s *server) statusOf(ctx context.Context, w *workspace, memory bool) (works
 	for _, r := range s.board.active(w) {
 		cell := s.numberNow(&r)
 		status.Runs = append(status.Runs, runStatus{
-			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: view.Done(r.Parts), Parts: len(r.Parts), Hang: r.HangSentences(),
+			Run: r.ID, State: r.State.String(), URI: r.Doc, Cell: cell, Target: r.Target, Done: view.Done(r.Parts), Parts: len(r.Parts),
+			Failed: r.Failed(), Hang: r.HangSentences(),
 		})
 		for _, part := range r.Parts {
 			if part.Status == "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,7 +153,11 @@ func (t *terminal) take(events []event.Event) {
 		case *event.PoolState:
 			t.poolState(e)
 		}
-		t.print(t.folder.Add(ev, now))
+		items := t.folder.Add(ev, now)
+		if run != nil && run.State == view.Ended && run.Parent == "" && run.Reason == run.Summary() { // the line that sums it up says so
+			items = slices.DeleteFunc(items, func(i view.Item) bool { return i.Event == ev })
+		}
+		t.print(items)
 		if q, ok := ev.(*event.Input); ok && run != nil {
 			t.flush()
 			known := run.Clone() // later events change the run

@@ -34,12 +34,14 @@ func (r *Run) verdict() (mark, text string) {
 	switch {
 	case r.State == Queued:
 		return "…", "queued"
+	case r.State == Running && r.Failed() != "":
+		return "✗", r.Stage()
 	case r.State == Running:
 		return "…", r.Stage()
 	case r.Status == event.StatusOK:
 		return "✓", r.went()
 	case r.Status == event.StatusInterrupted:
-		return "✗", "interrupted"
+		return "✗", Joined(r.Failed(), "interrupted")
 	default:
 		return "✗", clean.Brief(r.Fault())
 	}
@@ -73,8 +75,27 @@ func (r *Run) Took() string {
 	return FormatDuration(time.Duration(r.Seconds * float64(time.Second)))
 }
 
-// Stage is how far a run is that goes on: "3/4 done".
-func (r *Run) Stage() string {
+// Failed says which processes have failed of a run that goes on, or was interrupted then, and how: "rank 1: ValueError"; "" if none has.
+func (r *Run) Failed() string {
+	if r.Status != event.StatusInterrupted && (r.State != Running || len(r.WithStatus("")) == 0) {
+		return ""
+	}
+	own := Run{Parts: r.Parts} // what is interrupted raises, too, but has not failed by itself
+	for _, f := range r.Failures {
+		if p := r.PartOf(whoOf(f)); p != nil && p.Status == event.StatusError {
+			own.Failures = append(own.Failures, f)
+		}
+	}
+	if len(own.Failures) == 0 {
+		return ""
+	}
+	return clean.Brief(own.Fault())
+}
+
+// Stage is how far a run is that goes on: "3/4 done". What has failed of it comes first.
+func (r *Run) Stage() string { return Joined(r.Failed(), r.stage()) }
+
+func (r *Run) stage() string {
 	ranks := r.Ranks()
 	if slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == event.StateInterrupting }) {
 		return "interrupting"
@@ -167,6 +188,9 @@ func (r *Run) Fault() string {
 func (r *Run) Summary() string {
 	if len(r.Parts) == 0 && r.Status != event.StatusInterrupted && r.Status != event.StatusSkipped {
 		return "could not start"
+	}
+	if r.Status == event.StatusInterrupted && r.Failed() != "" && r.Reason != "" {
+		return r.Reason
 	}
 	if len(r.Failures) == 0 || r.Status != event.StatusError {
 		return map[event.Status]string{
@@ -265,8 +289,10 @@ func (r *Run) Label() string {
 	return strings.TrimSpace(fmt.Sprintf("cell %d %s", r.Index, clean.Line(r.Title)))
 }
 
-// Busy names the processes that a run still waits for: "local", "0-2 of 4 running", or where it goes if none has begun.
-func (r *Run) Busy() string {
+// Busy names the processes that a run still waits for: "local", "0-2 of 4 running", or where it goes if none has begun. What has failed comes first.
+func (r *Run) Busy() string { return Joined(r.Failed(), r.busy()) }
+
+func (r *Run) busy() string {
 	busy := r.WithStatus("")
 	switch {
 	case len(busy) == 0:

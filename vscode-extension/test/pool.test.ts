@@ -113,6 +113,12 @@ describe('status bar', () => {
     ['autodip', workspace({ ranks: [rank(0)], autodip: '%%dip --see all' }), 'Dip: 1 rank · autodip on', 'idle'],
     ['a run', workspace({ ranks: [rank(0)], state: 'busy' }, [running]), 'Dip: 1 rank · autodip off', 'running'],
     ['runs', workspace({ ranks: [rank(0)] }, [running, queued]), 'Dip: 1 rank · autodip off · 2 runs', 'running'],
+    [
+      'a run of which a rank has failed',
+      workspace({ ranks: [rank(0)], state: 'busy' }, [{ ...running, failed: 'rank 1: ValueError' }]),
+      'Dip: 1 rank · autodip off · ✗ rank 1: ValueError',
+      'running',
+    ],
     ['local runs', workspace({ local }, [running, queued]), 'Dip: 2 runs', 'running'],
     ['dead', workspace({ state: 'dead', size: 4 }, [running]), 'Dip: pool dead', 'dead'],
   ])('tells of %s', (_, shown, text, mood) => {

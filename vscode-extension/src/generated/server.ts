@@ -596,6 +596,8 @@ export interface RunStatus {
   done: number;
   /** processes that have begun */
   parts: number;
+  /** which processes have failed already, though others go on, and how: "rank 1: ValueError" */
+  failed?: string;
   /** who waits for whom, as sentences */
   hang?: string;
 }

@@ -241,6 +241,10 @@ function poolParts({ pool, runs }: WorkspaceStatus): string[] {
   if (runs.length > 1) {
     parts.push(count(runs.length, 'run'));
   }
+  const failed = runs.find((run) => run.failed !== undefined)?.failed;
+  if (failed !== undefined && pool.state !== 'dead') {
+    parts.push(`✗ ${failed}`);
+  }
   return parts;
 }
 
