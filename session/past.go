@@ -1,6 +1,8 @@
 package session
 
 import (
+	"errors"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -115,4 +117,29 @@ func (r PastRequest) takesCell(number int, title string) bool {
 		return true
 	}
 	return strings.Contains(strings.ToLower(title), strings.ToLower(r.Cell))
+}
+
+// PastEvents calls take with what a run of the past has told, in order, and when that was, counted from the run's start. A silent run tells nothing. It
+// ends with take's error.
+func PastEvents(run PastRun, take func(event.Event, time.Duration) error) error {
+	if run.Journal == "" {
+		return nil
+	}
+	r, err := journal.Read(run.Journal)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		ev, at, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = take(ev, at)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

@@ -8,24 +8,30 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"dipls/export"
 	"dipls/export/job"
 	"dipls/internal/clean"
 )
 
 const exportHelp = `Make another file of FILE, in one of these ways:
 
+--ipynb makes a notebook, and --html a page that needs nothing else, of the cells and of what their last runs have put out, by rank. That is read from
+the journal, so it may be runs of any session, of an editor or of 'dipls run', up to two weeks old. A cell that was edited since shows what its old text has put out,
+and says so. Of very much output there is the beginning and the end.
+
 --torchrun makes a plain script that torchrun, srun and accelerate launch run, without dipls. Local cells run on rank 0, with variables of their own;
 cells with %%dip run on the ranks; what %dipush and %dipull copy is broadcast where they stood. The value of a cell's last line is not shown: print it.
 What has no meaning in a job, such as !commands, is an error that names the line and says what to do; what only helps at a prompt, such as
-%matplotlib, becomes a comment. By default it is written to NAME_job.py beside FILE.
+%matplotlib, becomes a comment.
 
 --check runs both, by default on 2 ranks, and compares what they print on standard output, and the --variables that you name. What differs by its nature, such as
 times and pids, counts as different.
 
--o names the file, "-" is standard output. A file that is there is kept unless --force says otherwise.
+Without -o the file is NAME.ipynb, NAME.html or NAME_job.py beside FILE. -o names another one, "-" is standard output. A file that is there is kept unless --force says otherwise.
 
 Exit codes: 0; 1 the file cannot be written, or --check has found a difference; 2 FILE cannot be exported so, or wrong flags`
 
@@ -34,6 +40,8 @@ const stdout = "-"
 
 // exportFlags are the flags of dipls export.
 type exportFlags struct {
+	ipynb     bool
+	html      bool
 	torchrun  bool
 	out       string
 	force     bool
@@ -47,22 +55,29 @@ func newExport() *cobra.Command {
 	var f exportFlags
 	cmd := &cobra.Command{
 		Use:     "export FILE",
-		Short:   "make a script for torchrun of a file",
+		Short:   "make a notebook, a page or a script for torchrun of a file",
 		Long:    exportHelp,
-		Example: "  dipls export --torchrun train.py && torchrun --nproc-per-node 4 train_job.py --lr 3e-4",
+		Example: "  dipls export --html train.py\n  dipls export --torchrun train.py && torchrun --nproc-per-node 4 train_job.py --lr 3e-4",
 		Args:    oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case !f.torchrun:
-				return usagef("say what to make: --torchrun")
+			case !f.ipynb && !f.html && !f.torchrun:
+				return usagef("say what to make: --ipynb, --html or --torchrun")
+			case f.checks && !f.torchrun:
+				return usagef("--check is for --torchrun")
 			case !f.checks && (len(f.variables) > 0 || cmd.Flags().Changed("ranks")):
 				return usagef("--variables and -n are for --check")
 			case f.ranks < 1:
 				return usagef("-n %d: a job has at least one rank", f.ranks)
 			}
-			return f.script(cmd, args[0])
+			if f.torchrun {
+				return f.script(cmd, args[0])
+			}
+			return f.document(cmd, args[0])
 		},
 	}
+	cmd.Flags().BoolVar(&f.ipynb, "ipynb", false, "make a notebook, with outputs")
+	cmd.Flags().BoolVar(&f.html, "html", false, "make a page, with outputs")
 	cmd.Flags().BoolVar(&f.torchrun, "torchrun", false, "make a plain script for torchrun, srun and accelerate launch")
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "write to this `FILE`; \"-\" is standard output")
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace a file that is there")
@@ -70,7 +85,25 @@ func newExport() *cobra.Command {
 	cmd.Flags().IntVarP(&f.ranks, "ranks", "n", checkRanks, "number of ranks of --check")
 	cmd.Flags().StringSliceVar(&f.variables, "variables", nil, "compare these `NAMES` as well, at the end, in every namespace")
 	cmd.Flags().StringVar(&f.python, "python", "", "interpreter for --check (default: as dipls run)")
+	cmd.MarkFlagsMutuallyExclusive("ipynb", "html", "torchrun")
 	return cmd
+}
+
+// document makes a notebook or a page.
+func (f *exportFlags) document(cmd *cobra.Command, file string) error {
+	source, err := readSource(file)
+	if err != nil {
+		return err
+	}
+	document, err := export.Gather("", source.path, source.text)
+	if err != nil {
+		return err
+	}
+	extension, write := ".ipynb", func(w io.Writer) error { return export.WriteNotebook(w, document) }
+	if f.html {
+		extension, write = ".html", func(w io.Writer) error { return export.WritePage(w, document, time.Now()) }
+	}
+	return f.write(cmd, cmp.Or(f.out, strings.TrimSuffix(file, ".py")+extension), write)
 }
 
 // script makes a script for torchrun.

@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
 	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec/event"},
 
+	"dipls/export":     {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
 	"dipls/export/job": {"dipls/cells"},
 
 	"dipls/internal/bytesize":    {},
@@ -80,7 +81,7 @@ var mayImport = map[string][]string{
 
 	"dipls/cmd/dipls": {
 		"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/journal", "dipls/dipexec/view", "dipls/session", "dipls/session/daemon", "dipls/session/registry",
-		"dipls/export/job", "dipls/lsp", "dipls/internal/trust",
+		"dipls/export", "dipls/export/job", "dipls/lsp", "dipls/internal/trust",
 		"dipls/ranks/launch", // for a host that joins a session: it is no front of one
 	},
 	"dipls/bench/keystroke": {"dipls/dipexec/journal", "dipls/session", "dipls/lsp"},
@@ -101,6 +102,7 @@ var testsMayImport = map[string][]string{
 		"dipls/internal/lsptest", "dipls/internal/trust", "dipls/dipexec/journal", "dipls/session/daemon", "dipls/session/registry",
 	},
 	"dipls/session/remote":  {"dipls/dipexec/journal"}, // likewise
+	"dipls/export":          {"dipls/dipexec/journal"}, // likewise
 	"dipls/session/history": {"dipls/ranks/wire"},      // for output to record
 }
 
