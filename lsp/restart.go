@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,6 +26,8 @@ type restart struct {
 // restartOffer is a question whether to restart something, until it is answered.
 type restartOffer struct {
 	w        *workspace
+	settings session.Settings // as they are when it is made
+	about    []string         // their keys
 	action   string
 	act      func(context.Context) error
 	wanted   func(used session.Used, now session.Settings) bool // a restart would still change something
@@ -59,8 +62,8 @@ func (r *restart) changed(c change) {
 		if err != nil {
 			continue // the connection ends
 		}
-		r.withdraw(w, used)
 		now := r.s.settingsOf(w)
+		r.withdraw(w, now)
 		if before, ok := r.before(w, used, now); ok {
 			r.tell(w, used, before, now)
 		}
@@ -83,22 +86,34 @@ func (r *restart) before(w *workspace, used session.Used, now session.Settings) 
 	return before, used.Python != nil
 }
 
-// tell tells of settings that have changed, if what they concern is running.
+// tell tells of settings that have changed, if what they concern is running. Of variables only if there may be some.
 func (r *restart) tell(w *workspace, used session.Used, before, now session.Settings) {
 	python := both(differences(before, now, pythonSettings), differences(*used.Python, now, pythonSettings))
 	pool := differences(before, now, poolSettings)
 	state := r.s.board.pool(w).State
+	o := &restartOffer{w: w, settings: now, about: append(python, pool...)}
+	text := counts(o.about)
 	switch {
 	case len(python) > 0:
-		text := counts(append(python, pool...)) + " when Python is started anew. All variables are lost then."
-		r.offer(text, &restartOffer{w: w, action: "Restart Python", act: w.EndPython, wanted: wantsPython})
+		text += " when Python is started anew."
+		if !used.FreshLocal || !used.FreshPool {
+			text += " All variables are lost then."
+		}
+		o.action, o.act, o.wanted = "Restart Python", w.EndPython, wantsPython
 	case len(pool) > 0 && (state == event.StateReady || state == event.StateStarting) && wantsPool(used, now):
-		text := counts(pool) + " for the next pool. The ranks' variables are lost then."
-		r.offer(text, &restartOffer{w: w, action: "Restart the pool", wanted: wantsPool, act: func(ctx context.Context) error {
+		text += " for the next pool."
+		if !used.FreshPool {
+			text += " The ranks' variables are lost then."
+		}
+		o.action, o.wanted = "Restart pool", wantsPool
+		o.act = func(ctx context.Context) error {
 			_, err := r.s.restartPoolIn(ctx, w)
 			return err
-		}})
+		}
+	default:
+		return
 	}
+	r.offer(text, o)
 }
 
 // wantsPython and wantsPool report whether Python, or the pool, was started with other settings than those of now.
@@ -118,13 +133,12 @@ func counts(keys []string) string {
 	return settingsSection + "." + strings.Join(keys, ", "+settingsSection+".") + " have changed: they count"
 }
 
-// withdraw takes back the offers of restarts that would only lose variables: the settings are those again with which it was started.
-func (r *restart) withdraw(w *workspace, used session.Used) {
-	now := r.s.settingsOf(w)
+// withdraw takes back the offers of restarts that are about settings as they are no more. If a restart still makes sense, it is offered anew.
+func (r *restart) withdraw(w *workspace, now session.Settings) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for o := range r.open {
-		if o.w == w && !o.wanted(used, now) {
+		if o.w == w && slices.ContainsFunc(differences(o.settings, now, allSettings), func(key string) bool { return slices.Contains(o.about, key) }) {
 			o.withdraw()
 		}
 	}
@@ -188,6 +202,8 @@ var (
 		{"hostsSync", onHosts(func(c session.Choice) any { return c.Sync })},
 	}
 )
+
+var allSettings = slices.Concat(pythonSettings, poolSettings)
 
 // onHosts is a setting that counts only for pools on other hosts.
 func onHosts(of func(session.Choice) any) func(session.Settings) any {

@@ -57,6 +57,21 @@ func TestChangedSettings(t *testing.T) {
 	}
 }
 
+// Where nothing has run yet, nothing is said of variables.
+func TestRestartThatLosesNothing(t *testing.T) {
+	e, _ := startFaked(t, lsptest.Options{Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "let x 1\n")
+	e.Command("dip.makePool", lsptest.Object{"uri": e.URI("a.py")}, nil)
+	e.Await("the pool", lsptest.Has("event", "pool_state"), lsptest.Has("state", "ready"))
+	e.Settings(lsptest.Object{"ranks": 3, "app": "none"})
+	const pool = "dip.ranks has changed: it counts for the next pool."
+	e.Await("the question about the pool", lsptest.Method("window/showMessageRequest"), lsptest.Has("message", pool))
+	e.Open("b.py", "# %%dip\nlet x 1\n")
+	finished(e, e.Run("dip.runCell", lsptest.Object{"uri": e.URI("b.py"), "cell": 1}), "ok")
+	e.Settings(lsptest.Object{"ranks": 4, "app": "none"})
+	e.Await("another one", lsptest.Method("window/showMessageRequest"), lsptest.Has("message", pool+" The ranks' variables are lost then."))
+}
+
 // A restart that would change nothing any more is not offered, and what is chosen then restarts nothing.
 func TestRestartIsNotOfferedInVain(t *testing.T) {
 	choose := make(chan struct{})
@@ -86,9 +101,17 @@ func TestRestartIsNotOfferedInVain(t *testing.T) {
 		t.Errorf("%v was asked, and %v taken back", first, taken)
 	}
 
+	// A question about a setting that changes once more is taken back, and asked anew.
+	e.Mark()
+	ranks(5)
+	first = asked("dip.ranks has changed: it counts for the next pool. The ranks' variables are lost then.")
 	e.Mark()
 	ranks(4)
 	asked("dip.ranks has changed")
+	taken = e.Await("that it is taken back", lsptest.Method("$/cancelRequest"))
+	if id := string(first.ID); !strings.Contains(taken.String(), `"id":`+id) {
+		t.Errorf("%v was asked, and %v taken back", first, taken)
+	}
 	e.Command("dip.killPool", nil, nil)
 	e.Command("dip.makePool", nil, nil)
 	finished(e, e.Run("dip.runCell", run), "ok") // on a pool of 4 ranks

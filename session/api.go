@@ -222,6 +222,10 @@ type PoolRequest struct {
 type Used struct {
 	Python *Settings `json:"python,omitempty"` // nil: Python was not started
 	Pool   *Choice   `json:"pool,omitempty"`   // of the present pool, whoever made it; nil: there is no pool
+
+	// Nothing has run in the local namespace, or on the ranks, since they were started: no variable would be lost with them. Not told by older sessions.
+	FreshLocal bool `json:"fresh_local,omitempty"`
+	FreshPool  bool `json:"fresh_pool,omitempty"`
 }
 
 // SubscribeRequest says which events a subscription gets.

@@ -64,6 +64,7 @@ type processes struct {
 	given   map[string]string // variables of all processes, as far as they are known
 	node    *future[*ranks.Node]
 	local   *future[*ranks.Process]
+	used    *future[*ranks.Process] // the local namespace that somebody has run something in; nil: none
 	current *pool
 	away    *hosts // the machines of pools that are not on this one; nil: there are none
 }
@@ -325,6 +326,21 @@ func (s *processes) Local(ctx context.Context) (dipexec.Process, error) {
 			"and so does the next run after \"dipls stop\"", err)
 	}
 	return local, nil
+}
+
+// UseLocal is Local for something that may make variables there.
+func (s *processes) UseLocal(ctx context.Context) (dipexec.Process, error) {
+	s.mu.Lock()
+	s.used = s.needLocal()
+	s.mu.Unlock()
+	return s.Local(ctx)
+}
+
+// Fresh reports whether nothing has run in the local namespace, and on the ranks, since they were started.
+func (s *processes) Fresh() (local, pool bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used == nil || s.used != s.local, s.current == nil || !s.current.used
 }
 
 // RestartLocal replaces the local namespace by a fresh one, whatever it is doing. When ctx ends, the start is given up, and there is

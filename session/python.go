@@ -180,7 +180,7 @@ func callerOf(ctx context.Context) Caller {
 
 // Local implements [dipexec.Pool].
 func (u supply) Local(ctx context.Context) (dipexec.Process, error) {
-	return with(ctx, u.s, callerOf(ctx), true, func(p *python) (dipexec.Process, error) { return p.Local(ctx) })
+	return with(ctx, u.s, callerOf(ctx), true, func(p *python) (dipexec.Process, error) { return p.UseLocal(ctx) })
 }
 
 // Ranks implements [dipexec.Pool].
@@ -325,6 +325,7 @@ func (s *Session) Used(context.Context) (Used, error) {
 		return Used{}, nil
 	}
 	used := Used{Python: &p.settings}
+	used.FreshLocal, used.FreshPool = p.Fresh()
 	if choice, ok := p.PoolChoice(); ok {
 		used.Pool = &choice
 	}

@@ -799,10 +799,13 @@ func (c contract) pool() {
 	c.no(err)
 	c.size(3)
 	used, err := c.Used(c.ctx)
-	if c.no(err); used.Python == nil || used.Python.Pool.Ranks != 2 || used.Pool == nil || used.Pool.Ranks != 3 {
+	if c.no(err); used.Python == nil || used.Python.Pool.Ranks != 2 || used.Pool == nil || used.Pool.Ranks != 3 || !used.FreshPool {
 		c.t.Errorf("%+v", used)
 	}
 	c.ends(c.start(c.cell(cells.Remote, "")), "ok")
+	if used, err = c.Used(c.ctx); err != nil || used.FreshPool {
+		c.t.Errorf("%+v, %v", used, err)
+	}
 	if on := c.bound("x"); on != "" {
 		c.t.Errorf("x is on %s", on)
 	}
@@ -835,8 +838,16 @@ func (c contract) local() {
 	if on := c.bound("y"); on != "" {
 		c.t.Errorf("y is on %s", on)
 	}
-	c.no(c.EndPython(c.ctx))
 	used, err := c.Used(c.ctx)
+	if c.no(err); used.FreshLocal {
+		c.t.Errorf("%+v", used)
+	}
+	c.no(c.RestartLocal(c.ctx, c.by()))
+	if used, err = c.Used(c.ctx); err != nil || !used.FreshLocal {
+		c.t.Errorf("%+v, %v", used, err)
+	}
+	c.no(c.EndPython(c.ctx))
+	used, err = c.Used(c.ctx)
 	if c.no(err); used.Python != nil || used.Pool != nil {
 		c.t.Errorf("%+v", used)
 	}
