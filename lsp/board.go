@@ -53,7 +53,7 @@ type board struct {
 	runs  map[string]*Run
 	ended []string         // those of runs that have ended, oldest first
 	last  map[cellKey]*Run // the last run of each cell as a whole
-	hung  map[string]*Run  // whose ranks wait for something
+	hung  map[string]*Run  // whose ranks wait for something, or whose code for its user
 	pools map[*workspace]*event.PoolState
 }
 
@@ -256,7 +256,7 @@ func (b *board) record(w *workspace, ev event.Event, met *Run) change {
 		who, _ := ev.Head().Who()
 		parent.Ask(who)
 	}
-	if len(r.Hangs) > 0 {
+	if len(r.Hangs) > 0 || len(r.Inputs) > 0 {
 		b.hung[r.ID] = r
 	} else {
 		delete(b.hung, r.ID)
@@ -408,6 +408,7 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 		for _, other := range b.hung {
 			if other != r && other.Doc == doc && other.Cell == cell {
 				c.Hangs = append(c.Hangs, other.Hangs...)
+				c.Inputs = append(c.Inputs, other.Inputs...)
 			}
 		}
 		return c, true
@@ -419,6 +420,7 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 type runOfCell struct {
 	state view.RunState
 	hung  bool // its ranks wait for something
+	asks  bool // its code waits for its user to type
 }
 
 // states tell of the last runs of a document's cells that have had one.
@@ -433,7 +435,7 @@ func (b *board) states(doc uri.URI) map[docs.CellID]runOfCell {
 	}
 	for _, r := range b.hung {
 		if last, ran := found[r.Cell]; ran && r.Doc == doc {
-			found[r.Cell] = runOfCell{last.state, true}
+			found[r.Cell] = runOfCell{last.state, last.hung || len(r.Hangs) > 0, last.asks || len(r.Inputs) > 0}
 		}
 	}
 	return found

@@ -81,6 +81,9 @@ var commands = []Command{
 		"Interrupts a run, or all runs of the workspace. Ranks that wait for others and so do not stop are freed after a second. "+
 			"The second time they are freed at once; after that the user is asked whether the pool may end (`window/showMessageRequest`).",
 		`{"interrupted": 1}`, (*server).interrupt),
+	define("answerInput", "Answer input",
+		"Asks the user once more (`dip/input`) for what code waits to be typed, where the question was closed without an answer.",
+		`{"asked": 1}`, (*server).answerInput),
 	define("free", "Free ranks",
 		"Ends a run on the ranks, or whatever is on them, and at once frees ranks that wait for others. "+
 			"Their variables stay, and the next cell's collectives pair up.",

@@ -61,6 +61,7 @@ const (
 	lensProblem   // a problem that keeps the cell from running
 	lensFree      // frees the ranks of the cell's run, while they wait
 	lensStacks    // likewise
+	lensAnswer    // asks for what the cell's code wants to be typed
 	lensLine      // a line magic
 )
 
@@ -224,6 +225,9 @@ func ofCell(d *docs.Snapshot, c cells.Cell, runs, above bool, choice lensChoice,
 	if ran && run.state != view.Ended {
 		add(lensInterrupt)
 	}
+	if run.asks {
+		add(lensAnswer)
+	}
 	if run.hung {
 		add(lensFree)
 		add(lensStacks)
@@ -313,6 +317,11 @@ func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.C
 		return lensCommand(r.outcomeAt(c), "showOutput", showOutputArgs{Run: r.ID}), true
 	case ran && n.kind == lensInterrupt && r.State != view.Ended:
 		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
+	case ran && n.kind == lensAnswer && len(r.Inputs) > 0:
+		if !l.s.wants.Input {
+			return lensCommand("answer elsewhere", "", nil), true // by whoever is attached, too, and can
+		}
+		return lensCommand("Answer", "answerInput", answerInputArgs{Run: r.Inputs[0].Run}), true
 	case ran && n.kind == lensFree && len(r.Hangs) > 0:
 		return lensCommand(freeTitle, "free", freeArgs{Run: r.Hangs[0].Run}), true
 	case ran && n.kind == lensStacks && len(r.Hangs) > 0:

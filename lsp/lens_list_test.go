@@ -44,7 +44,7 @@ func TestLensListOfEdits(t *testing.T) {
 			states = map[docs.CellID]runOfCell{}
 			for _, id := range f.doc().IDs() {
 				if random.IntN(5) == 0 {
-					states[id] = runOfCell{view.RunState(random.IntN(3)), random.IntN(2) == 0}
+					states[id] = runOfCell{view.RunState(random.IntN(3)), random.IntN(2) == 0, random.IntN(2) == 0}
 				}
 			}
 		case 3: // two places at once

@@ -15,6 +15,7 @@ type Schema struct {
 	Settings            []Setting    // all settings
 	Options             reflect.Type // of the initializationOptions that are no settings
 	Requests            []Message    // from the client
+	ClientRequests      []Message    // to the client
 	ClientNotifications []Message    // from the client
 	Notifications       []Message    // to the client
 }
@@ -35,6 +36,9 @@ func NewSchema() Schema {
 		Options:  reflect.TypeFor[options](),
 		Requests: []Message{
 			{methodCells, reflect.TypeFor[cellsParams](), reflect.TypeFor[cellsAnswer]()},
+		},
+		ClientRequests: []Message{
+			{methodInput, reflect.TypeFor[inputParams](), reflect.TypeFor[inputAnswer]()},
 		},
 		ClientNotifications: []Message{
 			{Method: methodTrusted},

@@ -84,6 +84,7 @@ type server struct {
 	feed      *feed
 	config    *configuration
 	announcer *announcer
+	inputs    *inputs
 	features  []feature
 	trusted   atomic.Value // whether the client trusts its folders; a [session.Trust]
 	front     string       // the name of this connection in sessions
@@ -231,6 +232,7 @@ type options struct {
 	Trusted json.RawMessage `json:"trusted,omitempty" doc:"true: code of the folders may run; false: none may; absent: a command is the consent for its folder"`
 	Events  bool            `json:"events,omitempty" doc:"true: the client takes events instead of text"`
 	Folded  bool            `json:"folded,omitempty" doc:"true, with events: the client also takes what a person reads of them"`
+	Input   bool            `json:"input,omitempty" doc:"true: the client can ask its user for text (dip/input)"`
 	Cells   bool            `json:"cells,omitempty" doc:"true: the client is told when to ask for cells again"`
 }
 
@@ -238,7 +240,7 @@ func (s *server) initialize(_ context.Context, p *protocol.InitializeParams) (*p
 	s.client.Can = p.Capabilities
 	var o options
 	if err := json.Unmarshal([]byte(cmp.Or(string(p.InitializationOptions), "{}")), &o); err != nil {
-		s.log.Warn("initializationOptions: events, folded and cells want true or false")
+		s.log.Warn("initializationOptions: events, folded, input and cells want true or false")
 	}
 	s.wants = o
 	s.program = programOf(p.ClientInfo)

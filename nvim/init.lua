@@ -76,7 +76,7 @@ local config = {
   name = 'dipls',
   cmd = { 'dipls', 'lsp' },
   root_dir = vim.fn.getcwd(),
-  init_options = { ranks = 3 }, -- any setting of docs/settings.md, without its "dip."
+  init_options = { ranks = 3, input = true }, -- any setting of docs/settings.md, without its "dip."
   capabilities = capabilities,
   handlers = {
     ['workspace/codeLens/refresh'] = function(_, _, context)
@@ -85,6 +85,11 @@ local config = {
         refresh(client, buffer)
       end
       return vim.NIL -- the answer: nothing
+    end,
+    ['dip/input'] = function(_, params) -- what code wants to be typed
+      local ask = (params.who ~= '' and params.who .. ': ' or '') .. params.prompt
+      local typed, text = pcall(params.password and vim.fn.inputsecret or vim.fn.input, { prompt = ask, cancelreturn = vim.NIL })
+      return typed and text ~= vim.NIL and { text = text } or vim.NIL -- after Ctrl-C or Escape the question stays
     end,
     ['window/logMessage'] = function(_, params)
       local buffer = output()

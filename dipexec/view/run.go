@@ -40,8 +40,9 @@ type Run struct {
 	Reason   string       // once it has ended: a sentence, or ""
 	Parts    []Part       // of the processes that have begun: the local namespace first, then the ranks in order
 	Failures []*event.Failure
-	Hangs    []*event.Hang // what its ranks wait for now, by number
-	Asked    []Part        // which processes the runs have reached that its cell has asked for, and what was lost there since; else zero
+	Asked    []Part         // which processes the runs have reached that its cell has asked for, and what was lost there since; else zero
+	Hangs    []*event.Hang  // what its ranks wait for now, by number
+	Inputs   []*event.Input // what its code waits for its user to type, by number
 }
 
 // Part is how one process does in a run.
@@ -77,8 +78,11 @@ func (r *Run) Apply(ev event.Event, now time.Time) bool {
 		r.Failures = append(r.Failures, ev)
 	case *event.Hang:
 		r.hang(ev)
+	case *event.Input:
+		r.input(ev)
 	case *event.RunFinished:
 		r.State, r.Status, r.Seconds, r.Reason, r.Hangs = Ended, ev.Status, ev.Seconds, ev.Reason, nil
+		r.Inputs = nil
 	default:
 		return false
 	}
@@ -116,11 +120,25 @@ func (r *Run) hang(ev *event.Hang) {
 	}
 }
 
+// input enters that code asks, or no longer does.
+func (r *Run) input(ev *event.Input) {
+	i, known := slices.BinarySearchFunc(r.Inputs, ev.Input, func(q *event.Input, number int) int { return cmp.Compare(q.Input, number) })
+	switch {
+	case known && !ev.Open():
+		r.Inputs = slices.Delete(r.Inputs, i, i+1)
+	case known:
+		r.Inputs[i] = ev
+	case ev.Open() && r.State != Ended:
+		r.Inputs = slices.Insert(r.Inputs, i, ev)
+	}
+}
+
 // Clone is a copy that later events do not change.
 func (r *Run) Clone() Run {
 	c := *r
 	c.Parts, c.Failures, c.Hangs = slices.Clone(r.Parts), slices.Clone(r.Failures), slices.Clone(r.Hangs)
 	c.Asked = slices.Clone(r.Asked)
+	c.Inputs = slices.Clone(r.Inputs)
 	return c
 }
 

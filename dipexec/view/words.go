@@ -100,6 +100,9 @@ func (r *Run) stage() string {
 	if slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == event.StateInterrupting }) {
 		return "interrupting"
 	}
+	if asks := r.asks(); asks != "" {
+		return asks
+	}
 	switch waits := r.waits(); {
 	case waits != "":
 		return waits
@@ -111,6 +114,21 @@ func (r *Run) stage() string {
 		return "running"
 	default:
 		return "running locally"
+	}
+}
+
+// asks says in a few words who waits for the user to type: "rank 1 waits for your answer"; "" if nobody does.
+func (r *Run) asks() string {
+	if len(r.Inputs) == 0 {
+		return ""
+	}
+	switch ranks := r.Inputs[0].Asking(); len(ranks) {
+	case 0:
+		return "waits for your answer"
+	case 1:
+		return ranklist.NameOn(ranks, r.HostOf) + " waits for your answer"
+	default:
+		return ranklist.NameOn(ranks, r.HostOf) + " wait for your answer"
 	}
 }
 

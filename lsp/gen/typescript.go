@@ -173,6 +173,9 @@ func (t *typescript) messages() {
 	for _, m := range t.schema.Requests {
 		rows[m.Method] = fmt.Sprintf("{ params: %s; answer: %s }", t.named(m.Params, true), t.named(m.Answer, false))
 	}
+	for _, m := range t.schema.ClientRequests {
+		rows[m.Method] = fmt.Sprintf("{ params: %s; answer: %s | null }", t.named(m.Params, false), t.named(m.Answer, true))
+	}
 	for _, m := range slices.Concat(t.schema.ClientNotifications, t.schema.Notifications) {
 		rows[m.Method] = "undefined"
 		if m.Params != nil {
@@ -187,6 +190,7 @@ func (t *typescript) messages() {
 		t.body.WriteString("}\n")
 	}
 	table("The requests that LSP does not have", "Requests", t.schema.Requests)
+	table("The server's requests that LSP does not have", "ServerRequests", t.schema.ClientRequests)
 	table("The client's notifications that LSP does not have, with their parameters", "ClientNotifications", t.schema.ClientNotifications)
 	table("The parameters of the server's notifications that LSP does not have", "Notifications", t.schema.Notifications)
 }

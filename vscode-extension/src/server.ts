@@ -24,8 +24,10 @@ import type {
   GoneParams,
   GoneRun,
   InitializationOptions,
+  InputParams,
   SessionParams,
 } from './generated/server';
+import { askInput } from './input';
 import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 import type { Sessions } from './sessions/sessions';
@@ -227,6 +229,7 @@ export class Server implements vscode.Disposable {
         events: true,
         folded: true,
         cells: true,
+        input: true,
         trusted: vscode.workspace.isTrusted,
       }),
       initializationFailedHandler: () => false,
@@ -277,6 +280,9 @@ export class Server implements vscode.Disposable {
     client.onNotification('dip/event', (event: DipEvent) => {
       this.eventEmitter.fire(event);
     });
+    client.onRequest('dip/input', (params: InputParams, token: vscode.CancellationToken) =>
+      askInput(params, token, this.onEvent),
+    );
     client.onNotification('dip/folded', (folded: FoldedParams) => {
       this.foldedEmitter.fire(folded);
     });

@@ -442,6 +442,17 @@ export interface InterruptReply {
   interrupted: number;
 }
 
+export interface AnswerInputArgs {
+  /** id of the run; without it, all runs of the workspace */
+  run?: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface AnswerInputReply {
+  asked: number;
+}
+
 export interface FreeArgs {
   /** id of the run; without it, whatever is on the ranks */
   run?: string;
@@ -878,6 +889,7 @@ export interface CommandArguments {
   'dip.restartAndRunAll': DocumentArgs;
   'dip.restartAndRunTo': CellArgs;
   'dip.interrupt': InterruptArgs;
+  'dip.answerInput': AnswerInputArgs;
   'dip.free': FreeArgs;
   'dip.push': PushArgs;
   'dip.pushAndRun': PushAndRunArgs;
@@ -915,6 +927,7 @@ export interface CommandAnswers {
   'dip.restartAndRunAll': RunReply;
   'dip.restartAndRunTo': RunReply;
   'dip.interrupt': InterruptReply;
+  'dip.answerInput': AnswerInputReply;
   'dip.free': FreeReply;
   'dip.push': RunReply;
   'dip.pushAndRun': RunReply;
@@ -1003,6 +1016,10 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.interrupt',
     title: 'Interrupt',
+  },
+  {
+    name: 'dip.answerInput',
+    title: 'Answer input',
   },
   {
     name: 'dip.free',
@@ -1442,6 +1459,8 @@ export interface InitializationOptions extends Settings {
   events?: boolean;
   /** true, with events: the client also takes what a person reads of them */
   folded?: boolean;
+  /** true: the client can ask its user for text (dip/input) */
+  input?: boolean;
   /** true: the client is told when to ask for cells again */
   cells?: boolean;
 }
@@ -1490,6 +1509,32 @@ export interface CellsAnswer {
   /** of the document */
   version: number;
   cells: CellInfo[];
+}
+
+export interface InputParams {
+  /** id of the run that asks */
+  run: string;
+  /** number of the question in the run, as in the event */
+  input: number;
+  /** the document of the run's cell */
+  uri?: string;
+  /** which cell asks, for people */
+  title: string;
+  /** who asks, for people; empty: the local namespace */
+  who: string;
+  /** the ranks that ask */
+  ranks?: number[];
+  /** one line */
+  prompt: string;
+  /** what is typed must not be shown */
+  password?: boolean;
+}
+
+export interface InputAnswer {
+  /** for all that ask */
+  text?: string;
+  /** in place of text: for each rank, by its number */
+  texts?: Record<string, string>;
 }
 
 export interface ColumnsParams {
@@ -1559,6 +1604,11 @@ export interface GoneParams {
 /** The requests that LSP does not have. */
 export interface Requests {
   'dip/cells': { params: CellsParams; answer: CellsAnswer };
+}
+
+/** The server's requests that LSP does not have. */
+export interface ServerRequests {
+  'dip/input': { params: InputParams; answer: InputAnswer | null };
 }
 
 /** The client's notifications that LSP does not have, with their parameters. */
