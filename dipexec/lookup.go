@@ -56,9 +56,30 @@ func (e *Executor) Variables(ctx context.Context, target cells.Target) []Answer[
 	return askAll(ctx, e.living(target), func(ctx context.Context, p Process) (*wire.VariablesReply, error) { return p.Variables(ctx, req) })
 }
 
+// digestPatience is how long it may take to read whole arrays.
+const digestPatience = 5 * time.Second
+
+// Members asks all processes of a target what a value consists of, or for its digest, likewise.
+func (e *Executor) Members(ctx context.Context, target cells.Target, of string, digest bool) []Answer[wire.VariablesReply] {
+	req := wire.VariablesRequest{Of: of, Digest: digest, Timeout: lookupTime}
+	patience := lookupPatience
+	if digest {
+		req.Timeout, patience = digestPatience.Seconds(), digestPatience+lookupPatience
+	}
+	ask := func(ctx context.Context, p Process) (*wire.VariablesReply, error) { return p.Variables(ctx, req) }
+	return askWithin(ctx, patience, e.living(target), ask)
+}
+
 // askAll asks processes at the same time.
 func askAll[T any](ctx context.Context, procs []Process, ask func(context.Context, Process) (*T, error)) []Answer[T] {
-	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	return askWithin(ctx, lookupPatience, procs, ask)
+}
+
+// askWithin is askAll with another patience.
+func askWithin[T any](
+	ctx context.Context, patience time.Duration, procs []Process, ask func(context.Context, Process) (*T, error),
+) []Answer[T] {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	answers := make([]Answer[T], len(procs))
 	var work sync.WaitGroup

@@ -192,6 +192,11 @@ func TestLookups(t *testing.T) {
 	if len(reply.Variables) != 3 { // os, rank, same
 		t.Errorf("%+v", reply)
 	}
+	reply.Variables = nil
+	e.Command("dip.variables", lsptest.Object{"of": "net.layers"}, &reply)
+	if len(reply.Variables) != 2 || reply.Variables[0].Name != "['first']" || reply.Variables[0].Values[0]["text"] != "1" {
+		t.Errorf("%+v", reply)
+	}
 	if err := e.TryCommand("dip.variables", lsptest.Object{"rank": -2}, nil); err == nil {
 		t.Error("rank -2 is none")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"dipls/cells"
 	"dipls/internal/ranklist"
@@ -11,13 +12,15 @@ import (
 )
 
 type variablesArgs struct {
-	Rank *ranklist.Who `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
+	Rank   *ranklist.Who `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
+	Of     string        `json:"of,omitempty" doc:"what this value consists of, such as model.fc or batch['x'][0]: items, fields, a module's parameters; properties and calls are not evaluated"`
+	Digest bool          `json:"digest,omitempty" doc:"with of: only that value, with its digest: what tells arrays and tensors of one shape apart. They are read as a whole"`
 	whereArgs
 }
 
 // variablesReply has what the namespaces hold.
 type variablesReply struct {
-	Variables []variable `json:"variables"`      // by name
+	Variables []variable `json:"variables"`      // by name; with of in their own order, each named by the step that leads to it: .weight, [0], ['x']
 	Busy      string     `json:"busy,omitempty"` // processes that were busy and so have told nothing
 	More      int        `json:"more,omitzero"`  // how many were left out
 }
@@ -46,15 +49,24 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(rank)}
 		}
 	}
-	answers, err := w.Variables(ctx, target)
+	ask := func() ([]session.Variables, error) { return w.Variables(ctx, target) }
+	if a.Of != "" {
+		ask = func() ([]session.Variables, error) {
+			return w.Members(ctx, session.Members{Target: target, Of: a.Of, Digest: a.Digest})
+		}
+	}
+	answers, err := ask()
 	if err != nil {
 		return nil, err
 	}
 	reply := foldVariables(answers, s.hostsOf(w))
+	if a.Of == "" {
+		slices.SortFunc(reply.Variables, func(a, b variable) int { return strings.Compare(a.Name, b.Name) })
+	}
 	return &reply, nil
 }
 
-// foldVariables merges the variables of processes.
+// foldVariables merges the variables of processes. They are in the order in which the processes have named them.
 func foldVariables(answers []session.Variables, hostOf func(rank int) string) variablesReply {
 	reply := variablesReply{Variables: []variable{}}
 	var busy []ranklist.Who
@@ -79,8 +91,9 @@ func foldVariables(answers []session.Variables, hostOf func(rank int) string) va
 			b.who, b.objects = append(b.who, a.Who), append(b.objects, o)
 		}
 	}
-	slices.Sort(names)
-	alike := func(o session.Object) string { return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text) }
+	alike := func(o session.Object) string {
+		return fmt.Sprint(o.Type, o.Shape, o.DType, o.Device, "\x00", o.Text, "\x00", o.Digest)
+	}
 	for _, name := range names {
 		b := byName[name]
 		v := variable{Name: name}

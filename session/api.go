@@ -102,6 +102,8 @@ type API interface {
 	Inspect(ctx context.Context, l Lookup) ([]Inspection, error)
 	// Variables asks all processes of a target for their variables.
 	Variables(ctx context.Context, target cells.Target) ([]Variables, error)
+	// Members asks all processes of a target what a value consists of, or for its digest. A process that does not have the value answers with nothing.
+	Members(ctx context.Context, m Members) ([]Variables, error)
 	// Bound reports, per process that has run something, which of names are defined there, also while it is busy. It leaves out processes that do not
 	// answer before ctx ends.
 	Bound(ctx context.Context, names []string) ([]Binding, error)
@@ -328,10 +330,17 @@ type Inspection struct {
 	Silent bool         `json:"silent,omitempty"` // it has not answered: it is busy, or ended
 }
 
+// Members is a question about a value.
+type Members struct {
+	Target cells.Target `json:"target"`
+	Of     string       `json:"of"`              // the value: "model.fc", "batch['x'][0]". Properties and calls are not evaluated
+	Digest bool         `json:"digest,omitzero"` // only the value itself, with what tells it from others of its shape
+}
+
 // Variables are those of one process.
 type Variables struct {
 	Who       ranklist.Who `json:"rank"`
-	Variables []Object     `json:"variables"`      // by name
+	Variables []Object     `json:"variables"`      // by name; members in their own order, each named by the step that leads to it
 	More      int          `json:"more,omitempty"` // how many were left out
 	Busy      bool         `json:"busy,omitempty"` // it could not answer in time
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"dipls/cells"
+	"dipls/dipexec"
 	"dipls/ranks/wire"
 )
 
@@ -40,7 +41,16 @@ func (s *Session) Inspect(ctx context.Context, l Lookup) ([]Inspection, error) {
 
 // Variables implements [API].
 func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variables, error) {
-	answers := s.executor.Variables(ctx, target)
+	return variablesOf(s.executor.Variables(ctx, target)), ctx.Err()
+}
+
+// Members implements [API].
+func (s *Session) Members(ctx context.Context, m Members) ([]Variables, error) {
+	return variablesOf(s.executor.Members(ctx, m.Target, m.Of, m.Digest)), ctx.Err()
+}
+
+// variablesOf are the answers of processes, for fronts.
+func variablesOf(answers []dipexec.Answer[wire.VariablesReply]) []Variables {
 	found := make([]Variables, len(answers))
 	for i, a := range answers {
 		found[i] = Variables{Who: a.Who, Busy: a.Busy}
@@ -48,7 +58,7 @@ func (s *Session) Variables(ctx context.Context, target cells.Target) ([]Variabl
 			found[i].Variables, found[i].More = a.Reply.Variables, a.Reply.More
 		}
 	}
-	return found, ctx.Err()
+	return found
 }
 
 // Bound implements [API].

@@ -599,6 +599,15 @@ func (c contract) lookups() {
 	if len(known) != 2 || !slices.ContainsFunc(known[1].Variables, func(o session.Object) bool { return o.Name == "alpha" && strings.Contains(o.Text, "3") }) {
 		c.t.Errorf("%+v", known)
 	}
+	members, err := c.Members(c.ctx, session.Members{Target: everywhere, Of: "alpha"})
+	c.no(err)
+	if len(members) != 3 || slices.ContainsFunc(members, func(v session.Variables) bool { return v.Busy || len(v.Variables) > 0 }) {
+		c.t.Errorf("a text consists of %+v", members)
+	}
+	if members, err = c.Members(c.ctx, session.Members{Target: everywhere, Of: "alphabet", Digest: true}); err != nil ||
+		len(members) != 3 || members[0].Variables[0].Name != "alphabet" || len(members[1].Variables) != 0 {
+		c.t.Errorf("%+v, %v", members, err)
+	}
 
 	front := c.front(session.SubscribeRequest{})
 	run := c.start(c.cell(cells.Local, "print on\ngate lookups"))
@@ -750,6 +759,7 @@ func (c contract) contexts() {
 		"Complete":  func() error { _, err := c.Complete(ended, local); return err },
 		"Inspect":   func() error { _, err := c.Inspect(ended, local); return err },
 		"Variables": func() error { _, err := c.Variables(ended, local.Target); return err },
+		"Members":   func() error { _, err := c.Members(ended, session.Members{Target: local.Target, Of: "x"}); return err },
 		"Stacks":    func() error { _, err := c.Stacks(ended, session.StacksRequest{}); return err },
 	} {
 		if err := call(); !errors.Is(err, context.Canceled) {

@@ -3,6 +3,7 @@ package fakerank
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -62,6 +63,29 @@ func (r *rank) beside(m *wire.Message) (replyType string, reply any) {
 	return "", nil
 }
 
+// variables are those of the namespace, or what one of them consists of: its words, if there are several. r.mu is held.
+func (r *rank) variables(req wire.VariablesRequest) []wire.Object {
+	found := slices.Clone(r.bound)
+	if req.Of == "" {
+		return found
+	}
+	found = slices.DeleteFunc(found, func(v wire.Object) bool { return v.Name != req.Of })
+	if req.Digest || len(found) == 0 {
+		for i := range found {
+			found[i].Digest = "digest of " + found[i].Text
+		}
+		return found
+	}
+	words := []wire.Object{}
+	for i, word := range strings.Fields(found[0].Text) {
+		if word == found[0].Text {
+			break
+		}
+		words = append(words, wire.Object{Name: fmt.Sprintf("[%d]", i), Type: "str", Kind: "instance", Text: word})
+	}
+	return words
+}
+
 // lookup answers what only an idle process answers; nil: the message is no such request.
 func (r *rank) lookup(m *wire.Message) (replyType string, reply any) {
 	ok := wire.Status{Status: "ok"}
@@ -90,7 +114,9 @@ func (r *rank) lookup(m *wire.Message) (replyType string, reply any) {
 		}
 		replyType, reply = wire.TypeInspectReply, c
 	case wire.TypeVariablesRequest:
-		replyType, reply = wire.TypeVariablesReply, wire.VariablesReply{Status: ok, Variables: slices.Clone(r.bound)}
+		var req wire.VariablesRequest
+		json.Unmarshal(m.Content, &req)
+		replyType, reply = wire.TypeVariablesReply, wire.VariablesReply{Status: ok, Variables: r.variables(req)}
 	default:
 		return "", nil
 	}

@@ -588,15 +588,17 @@ type InspectData struct {
 	Object *Object `json:"application/vnd.dipls.object+json"`
 }
 
-// VariablesRequest asks for the variables of a namespace.
+// VariablesRequest asks for the variables of a namespace, or for what one of its values consists of.
 type VariablesRequest struct {
-	Timeout float64 `json:"timeout"` // seconds
+	Of      string  `json:"of,omitempty"`    // a value, such as "model.fc.weight" or "batch['x'][0]"; "": the namespace
+	Digest  bool    `json:"digest,omitzero"` // only the value itself, with its digest
+	Timeout float64 `json:"timeout"`         // seconds
 }
 
 // VariablesReply answers it.
 type VariablesReply struct {
 	Status
-	Variables []Object `json:"variables"` // by name
+	Variables []Object `json:"variables"` // by name; with Of in their own order, each named by the step that leads to it: ".weight", "[0]", "['x']"
 	More      int      `json:"more"`      // how many were left out
 }
 
@@ -613,6 +615,8 @@ type Object struct {
 	Length    *int   `json:"length,omitempty"` // of a built-in container
 	Signature string `json:"signature,omitempty"`
 	Doc       string `json:"doc,omitempty"`
+	Members   bool   `json:"members,omitzero"` // it consists of values that can be asked for
+	Digest    string `json:"digest,omitempty"` // tells arrays apart: "norm 1.5 · crc 9c1185a5"
 }
 
 // Thread is where one thread is.

@@ -203,6 +203,11 @@ func (c *Client) Variables(ctx context.Context, target cells.Target) ([]session.
 	return waits[[]session.Variables](ctx, c, "session/variables", targetParams{target})
 }
 
+// Members implements [session.API].
+func (c *Client) Members(ctx context.Context, m session.Members) ([]session.Variables, error) {
+	return waits[[]session.Variables](ctx, c, "session/members", m)
+}
+
 // Bound implements [session.API].
 func (c *Client) Bound(ctx context.Context, names []string) ([]session.Binding, error) {
 	return looks[[]session.Binding](ctx, c, "session/bound", namesParams{names})

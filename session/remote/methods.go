@@ -277,6 +277,9 @@ func init() { // not as a value, since some of them need the table
 		"session/variables": asking(func(ctx context.Context, p *peer, m targetParams) ([]session.Variables, error) {
 			return p.s.o.API.Variables(ctx, m.Target)
 		}),
+		"session/members": asking(func(ctx context.Context, p *peer, m session.Members) ([]session.Variables, error) {
+			return p.s.o.API.Members(ctx, m)
+		}),
 		"session/bound": asking(func(ctx context.Context, p *peer, m namesParams) ([]session.Binding, error) {
 			return p.s.o.API.Bound(ctx, m.Names)
 		}),

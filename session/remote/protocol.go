@@ -13,7 +13,7 @@ import (
 // The version of the protocol.
 const (
 	Major = 1
-	Minor = 1
+	Minor = 2
 )
 
 // Hello is what a client tells when it attaches.

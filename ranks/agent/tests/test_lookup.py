@@ -354,3 +354,84 @@ def test_nothing_is_read_from_a_busy_gpu(monkeypatch):
     assert describe(Batch())["text"] == "<Batch>"
     assert describe([Batch(), 1])["text"] == "[<Batch>, 1]"
     assert describe(torch.ones(2))["text"] == "tensor([1., 1.])"
+
+
+def members(process: Process, of: str, **options: Any) -> dict[str, dict[str, Any]]:
+    reply = process.ask("variables_request", {"of": of, **options})
+    assert reply["status"] == "ok", reply
+    return {fact["name"]: fact for fact in reply["variables"]}
+
+
+MEMBERS = """
+import collections, dataclasses
+@dataclasses.dataclass
+class Config:
+    lr: float
+    names: list
+    _hidden: int = 0
+    @property
+    def cost(self): raise SystemExit("a property was evaluated")
+class Slots:
+    __slots__ = ("a", "b")
+class Sly(dict):
+    def __getitem__(self, key): raise SystemExit("user code was run")
+    def items(self): raise SystemExit("user code was run")
+class Odd:
+    @property
+    def __dict__(self): raise SystemExit("user code was run")
+    def __getattr__(self, name): raise SystemExit("user code was run")
+config = Config(0.1, ["a", ["b"]])
+slots = Slots(); slots.a = 1
+sly = Sly(x=[1]); odd = Odd()
+table = {"lr": [1, 2], 3: 4, (1, "x"): [5], "it's": [6], Odd: 7}
+long = list(range(500)); queue = collections.deque([1, [2]])
+empty = []; number = 3
+"""
+
+
+def test_what_values_consist_of(local: Process) -> None:
+    local.run(MEMBERS)
+    assert list(members(local, "config")) == [".lr", ".names", "._hidden"]
+    assert members(local, "config.names")["[1]"]["members"] is True
+    assert members(local, "config.names[1]")["[0]"]["text"] == "'b'"
+    assert list(members(local, "slots")) == [".a"]
+    assert {name: "members" in fact for name, fact in members(local, "table").items()} == {
+        "['lr']": True,
+        "[3]": False,
+        "[(1, 'x')]": False,
+        '["it\'s"]': False,
+        "[type]": False,
+    }
+    assert [(name, "members" in fact) for name, fact in members(local, "sly").items()] == [("['x']", False)]
+    assert members(local, "odd") == {}
+    assert ["members" in fact for fact in members(local, "queue").values()] == [False, False]
+    reply = local.ask("variables_request", {"of": "long"})
+    assert len(reply["variables"]) == 200
+    assert reply["more"] == 300
+    assert members(local, "nothing") == members(local, "config.cost") == members(local, "number") == {}
+    known = local.ask("variables_request", {})["variables"]
+    opens = {fact["name"] for fact in known if "members" in fact}
+    assert opens == {"config", "slots", "sly", "table", "long", "queue"}
+
+
+def test_members_of_modules_and_digests(local: Process) -> None:
+    pytest.importorskip("torch")
+    local.run(
+        "import torch; from torch import nn; torch.manual_seed(0)\n"
+        "model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)); model.note = 'x'\n"
+        "a = torch.ones(3, 4); b = torch.ones(3, 4); c = torch.full((3, 4), 1.5); half = a.to(torch.bfloat16)\n"
+        "whole = torch.arange(5); row = c[:, 1]"
+    )
+    assert list(members(local, "model")) == ["[0]", "[1]", ".training", ".note"]
+    fields = members(local, "model[0]")
+    assert list(fields)[:2] == [".weight", ".bias"]
+    assert fields[".weight"]["shape"] == [3, 2]
+    assert ".running_mean" in members(local, "model[1]")
+    digests = {
+        name: members(local, name, digest=True)[name]["digest"] for name in ("a", "b", "c", "half", "whole", "row")
+    }
+    assert digests["a"] == digests["b"] != digests["c"]
+    norms = {name: text.split(" · crc ")[0] for name, text in digests.items()}
+    assert norms["a"] == norms["half"] == "norm 3.4641"
+    assert (norms["whole"], norms["row"]) == ("norm 5.47723", "norm 2.59808")
+    assert members(local, "model", digest=True)["model"]["digest"] == ""

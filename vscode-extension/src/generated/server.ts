@@ -661,6 +661,16 @@ export interface InterpretersReply {
 export interface VariablesArgs {
   /** only those of this rank; -1 is the local namespace; without it, of all processes */
   rank?: number;
+  /**
+   * what this value consists of, such as model.fc or batch['x'][0]: items, fields, a module's parameters;
+   * properties and calls are not evaluated
+   */
+  of?: string;
+  /**
+   * with of: only that value, with its digest: what tells arrays and tensors of one shape apart. They are read as a
+   * whole
+   */
+  digest?: boolean;
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
 }
@@ -684,6 +694,10 @@ export interface VariableValue {
   length?: number;
   signature?: string;
   doc?: string;
+  /** it consists of values that can be asked for */
+  members?: boolean;
+  /** tells arrays apart: "norm 1.5 · crc 9c1185a5" */
+  digest?: string;
 }
 
 export interface Variable {
@@ -692,7 +706,7 @@ export interface Variable {
 }
 
 export interface VariablesReply {
-  /** by name */
+  /** by name; with of in their own order, each named by the step that leads to it: .weight, [0], ['x'] */
   variables: Variable[];
   /** processes that were busy and so have told nothing */
   busy?: string;

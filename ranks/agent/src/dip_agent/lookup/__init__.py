@@ -21,6 +21,7 @@ from typing import Any
 from .completion import complete
 from .describe import describe, explain, explain_computed, unread
 from .evaluate import Computed, chain_at, evaluate
+from .members import digest, has_members, members
 
 MIME = "application/vnd.dipls.object+json"  # under it the data of an inspect_reply has what is known of an object
 MAX_VARIABLES = 1000
@@ -68,7 +69,13 @@ class Lookups:
         return {"found": True, "data": {"text/plain": facts["text"], MIME: facts}, "metadata": {}}
 
     def variables(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return a variables_reply: the variables of the namespace, by name. If time runs out, values are left out."""
+        """Return a variables_reply: the variables of the namespace, by name. If time runs out, values are left out.
+
+        With `of`, they are what that value consists of, in its own order; with `digest`, that value and its digest.
+        """
+        if of := str(content.get("of") or ""):
+            with _no_warnings():
+                return self._members(of, bool(content.get("digest")))
         space = self._shell.user_ns
         hidden = self._shell.user_ns_hidden
         names = sorted(
@@ -80,16 +87,38 @@ class Lookups:
         late = False
         with _no_warnings():
             for name in names[:MAX_VARIABLES]:
-                value = space[name]
-                try:
-                    facts = unread(value) if late else describe(value)
-                except KeyboardInterrupt:
-                    if late:
-                        raise
-                    late = True
-                    facts = unread(value)
-                found.append({"name": name, **facts})
+                late = _tell(found, name, space[name], late)
         return {"variables": found, "more": max(0, len(names) - MAX_VARIABLES)}
+
+    def _members(self, of: str, wants_digest: bool) -> dict[str, Any]:
+        found: list[dict[str, Any]] = []
+        try:
+            value = evaluate(of, self._shell.user_ns)
+            held, more = ([], 0) if wants_digest else members(value)
+        except Exception:  # it is not there, or another thread changes it
+            return {"variables": found, "more": 0}
+        if wants_digest:
+            _tell(found, of, value, False)
+            found[0]["digest"] = digest(value)
+        late = False
+        for step, member, leads in held:
+            late = _tell(found, step, member, late)
+            if not leads:
+                found[-1].pop("members", None)
+        return {"variables": found, "more": more}
+
+
+def _tell(found: list[dict[str, Any]], name: str, value: Any, late: bool) -> bool:
+    """Add what is known of a value, without its text if time has run out; return whether it has."""
+    try:
+        facts = unread(value) if late else describe(value)
+    except KeyboardInterrupt:
+        if late:
+            raise
+        late = True
+        facts = unread(value)
+    found.append({"name": name, **facts, **({"members": True} if has_members(value) else {})})
+    return late
 
 
 def _place(content: dict[str, Any]) -> tuple[str, int]:
