@@ -44,9 +44,10 @@ func (d *argumentReader) switches(m Magic, at int) (s switching, ok bool) {
 	return s, false
 }
 
-// autodipAfter is the directive of autodip after the node has run, given the one before it; nil means that autodip is off.
-func (n *node) autodipAfter(d *Directive) *Directive {
-	if len(n.switches) == 0 || !n.runsLocally(d) {
+// autodipAfter is the directive of autodip after the node has run, given the one before it, nil meaning that autodip is off, and where the file says that its
+// cells run.
+func (n *node) autodipAfter(d *Directive, file Target) *Directive {
+	if len(n.switches) == 0 || !n.runsLocally(d, file) {
 		return d
 	}
 	for i := range n.switches {
@@ -62,10 +63,14 @@ func (n *node) autodipAfter(d *Directive) *Directive {
 
 // runsLocally reports whether the local namespace takes part in the cell's run under autodip's directive d. Only there can a cell
 // switch autodip.
-func (n *node) runsLocally(d *Directive) bool {
+func (n *node) runsLocally(d *Directive, file Target) bool {
 	where := n.directive.Target.Where
-	if where == None && d != nil && !n.alone {
+	switch {
+	case where != None || n.alone:
+	case d != nil:
 		where = d.Target.Where
+	default:
+		where = file.Where
 	}
 	return where != Remote
 }
@@ -100,7 +105,7 @@ func (f *File) autodipBefore(offset int) *Directive {
 		if off == offset {
 			break
 		}
-		d = n.autodipAfter(d)
+		d = n.autodipAfter(d, f.Target())
 		off += len(n.text)
 	}
 	return d

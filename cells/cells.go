@@ -53,6 +53,8 @@ type File struct {
 	nodes  int
 	gap    int // 1 if the first node is not a cell
 
+	head    *node      // the text before the first marker; nil: there is none
+	headOff int        // where it begins
 	autodip *Directive // autodip's directive after the last cell; nil: off
 }
 
@@ -74,6 +76,8 @@ type node struct {
 	problems  []Problem
 	cuts      []Range // of the text, what IPython must not see
 	help      Range   // a directive that only asks for help, which is then all that IPython sees; empty if there is none
+	says      Target  // where the file's cells run, of a preamble that says so
+	lineFault int     // which of problems, from 1, is about the line that says so wrongly; 0: none
 	reach     int     // end of the text that decided where the node ends; beyond len(text) if a look-ahead was needed
 }
 
@@ -142,13 +146,21 @@ func (f *File) addChunk(c *chunk) {
 	if f.nodes == 0 && c.nodes[0].origin == gap {
 		f.gap = 1
 	}
+	if off := f.size; f.nodes == 0 {
+		for _, n := range c.nodes[:min(len(c.nodes), 2)] {
+			if n.origin == preamble {
+				f.head, f.headOff = n, off
+			}
+			off += len(n.text)
+		}
+	}
 	f.chunks = append(f.chunks, placed{c, f.size, f.lines, f.nodes, f.autodip})
 	f.size += c.size
 	f.lines += c.lines
 	f.nodes += len(c.nodes)
 	if c.turns > 0 {
 		for _, n := range c.nodes {
-			f.autodip = n.autodipAfter(f.autodip)
+			f.autodip = n.autodipAfter(f.autodip, f.Target())
 		}
 	}
 }
@@ -361,13 +373,17 @@ func (c Cell) Problems() []Problem {
 	return all
 }
 
-// Fault is the cell's first problem of severity Error, and whether there is one.
+// Fault is the cell's first problem of severity Error, and whether there is one. Where the file says wrongly where its cells run, that is the problem of each
+// that does not say so itself.
 func (c Cell) Fault() (Problem, bool) {
 	for _, p := range c.n.problems {
 		if p.Severity == Error {
 			p.Range = p.Range.shift(c.off)
 			return p, true
 		}
+	}
+	if c.n.typ == CodeCell && !c.n.alone && c.n.directive.Target.Where == None {
+		return c.f.Fault()
 	}
 	return Problem{}, false
 }
@@ -470,6 +486,7 @@ type View struct {
 	Target  string `json:"target"`            // remote, local, everywhere, ranks:LIST, everywhere:LIST; "" if the cell does not say
 	See     string `json:"see"`               // all, or ranks like 0,2-4; "" if the cell does not say
 	Autodip string `json:"autodip,omitempty"` // the directive by which autodip runs the cell, as far as the text tells; "" if it does not
+	Default string `json:"default,omitempty"` // where the file says that its cells run, if this one does not say so and autodip is off; "" if it does not
 	Source  string `json:"source"`            // the body: everything below the marker's line
 }
 
@@ -490,6 +507,9 @@ func (c Cell) View() View {
 	}
 	if d, ok := c.Autodip(); ok {
 		v.Autodip = d.String()
+	}
+	if t := c.Default(); t.Where != None {
+		v.Default = t.String()
 	}
 	return v
 }

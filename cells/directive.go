@@ -257,7 +257,9 @@ var (
 		{[]string{"-r", "--ranks"}, rankWords, (*argumentReader).narrow},
 		{[]string{"--anyway"}, nothing, (*argumentReader).anyway},
 	}...)
-	pxFlags = withHelp(slices.Concat([]option{
+	// rankFlags are those of %%rank, which is %%dip with ranks.
+	rankFlags = slices.DeleteFunc(slices.Clone(dipFlags), func(o option) bool { return o.names[0] == "-r" })
+	pxFlags   = withHelp(slices.Concat([]option{
 		{[]string{"--local"}, nothing, (*argumentReader).local},
 		{[]string{"-t", "--targets"}, rankWords, (*argumentReader).narrow},
 		{[]string{"-a", "--noblock"}, nothing, (*argumentReader).noBlock},
@@ -292,16 +294,22 @@ func (d *argumentReader) metadatum(m Metadatum) {
 	d.setTarget(t, m.Range)
 }
 
-// directive takes the arguments of %%dip or %%px, which stand at offset base; at is the whole magic. If it reports that they ask for help,
+// directive takes the arguments of %%dip, %%rank or %%px, which stand at offset base; at is the whole magic. If it reports that they ask for help,
 // nothing else that they say counts.
 func (d *argumentReader) directive(name, args string, base int, at Range) (helps bool) {
 	before := d.Directive
-	flags := dipFlags
-	if name == "px" {
+	flags, word := dipFlags, (*argumentReader).target
+	switch name {
+	case "px":
 		flags = pxFlags
+	case "rank":
+		flags, word = rankFlags, (*argumentReader).rank
 	}
 	d.begin("%%", name, Error)
-	d.read(args, base, flags, (*argumentReader).target)
+	d.read(args, base, flags, word)
+	if name == "rank" && d.ranks.IsZero() && !d.flawed && !d.helps {
+		d.fault(at, MissingValue, "%%rank needs ranks", "write %%rank 0,2")
+	}
 	if d.helps {
 		d.Directive = before
 		return true
@@ -353,6 +361,14 @@ func (d *argumentReader) target(w argument) {
 	if !t.Ranks.IsZero() {
 		d.narrow(argument{text: t.Ranks.String(), at: w.at})
 	}
+}
+
+// rank takes a word of %%rank: ranks, or some more of them.
+func (d *argumentReader) rank(w argument) {
+	if w.text = joinRanks([]string{w.text}); !d.ranks.IsZero() {
+		w.text = joinRanks([]string{d.ranks.String(), w.text})
+	}
+	d.narrow(w)
 }
 
 func (d *argumentReader) narrow(w argument) {

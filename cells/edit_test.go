@@ -16,6 +16,7 @@ import (
 type snapshot struct {
 	Text     string
 	Lines    int
+	Target   string
 	Cells    []cellSnapshot
 	Problems []Problem
 }
@@ -26,6 +27,7 @@ type cellSnapshot struct {
 	Directive   string
 	Autodip     string
 	Alone       bool
+	Fault       Problem
 	Metadata    []Metadatum
 	Magics      []Magic
 	Rewritten   string
@@ -33,15 +35,16 @@ type cellSnapshot struct {
 }
 
 func snap(f *File) snapshot {
-	s := snapshot{Text: f.Text(), Lines: f.Lines(), Problems: f.Problems()}
+	s := snapshot{Text: f.Text(), Lines: f.Lines(), Target: f.Target().String(), Problems: f.Problems()}
 	for c := range f.Cells() {
 		d := c.Directive()
 		text, line := c.Rewrite()
 		autodip, _ := c.Autodip()
+		fault, _ := c.Fault()
 		s.Cells = append(s.Cells, cellSnapshot{
 			View: c.View(), Range: c.Range(), Body: c.BodyRange(), Metadata: c.Metadata(), Magics: c.Magics(),
 			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q px=%v noblock=%v verbose=%v", d.Target, d.See, d.Quiet, d.AppCommand, d.Px, d.NoBlock, d.Verbose),
-			Autodip:   autodip.String(), Alone: c.LeavesAutodip(),
+			Autodip:   autodip.String(), Alone: c.LeavesAutodip(), Fault: fault,
 			Rewritten: text, RewriteLine: line,
 		})
 	}
@@ -137,6 +140,7 @@ var pieces = []string{
 	"# %% x target=\"ranks:0-3\"\n", "# %%dip everywhere --see all\n", "# %%px\n", "%%dip\n", "# %%dip -h\n", "%%bash\n", "#dip_locally\n",
 	"# %dipush x\n", "%dipull y\n", "%autodip on --see all\n", "# %autodip off\n", "%autopx\n", "%makedip -n0 -a '\n",
 	"%time f(\n", "!ls 'a\n", "# ---\n", "#!/bin/sh\n", "# coding: x\n", "# comment\n",
+	"# dip: remote\n", "# dip: remot\n", "# %%rank 0,2\n",
 	"x = 1\n", "def f():\n", "(", ")", "[", "]", "{", "}", ":", "'", "\"", "'''", "\"\"\"", "f'", "f\"\"\"", "rb'''", "\\", "\\\n",
 	"\n", "\r", "\r\n", "\t", "\f", " ", "\x00", "\xff", "é", "😀", "\ufeff", "#", "%", "\\N{", "a", "{{", "}}",
 }

@@ -28,6 +28,8 @@ var seeds = []string{
 	"# %% a\nfor x in y:\n    z\n    # %% b\n    w\n# %% c\n    v\nelse:\n  u\n# %% d\n# %%time\nt\n# %%bash\n# ls\n",
 	"# %% a\n\"\"\"b\n# %% c\nd = \"\"\"e\"\"\"\n# %% f\n\"\"\"\ng\n\"\"\"\n# %% h\n",
 	"# %% [md]\n# %%dip all\n# %%time\n# %% a targt=remote b=1\n# %%dipp\n# % dipush x\n# %% dip local\n",
+	"#!x\n# coding: y\n# ---\n# z\n# ---\n\"\"\"d\n\"\"\"\n# dip: remote\nimport a\n# %%\n%autodip on\n# %%rank 0,2 -S all\n# %%\n# dip: local\n",
+	"# dip: remot\n# Dip: local\n# %%\nx\n",
 	strings.Repeat("(\n# %%\n", 40),
 	strings.Repeat("\\'''\n# %%\n", 40),
 }

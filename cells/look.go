@@ -67,6 +67,8 @@ func FlagsOf(name string, cell bool) []Flag {
 	switch {
 	case cell && name == "dip":
 		options = dipFlags
+	case cell && name == "rank":
+		options = rankFlags
 	case cell && name == "px":
 		options = pxFlags
 	}

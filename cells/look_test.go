@@ -32,7 +32,7 @@ func TestFlagsOf(t *testing.T) {
 			t.Errorf("%%%s has no flags", name)
 		}
 	}
-	if got := MagicNames(true); !slices.Equal(got, []string{"dip", "px"}) {
+	if got := MagicNames(true); !slices.Equal(got, []string{"dip", "px", "rank"}) {
 		t.Error(got)
 	}
 	if got := FlagsOf("dip", true)[0]; !slices.Equal(got.Names, []string{"-S", "--see"}) || got.Takes != "ranks" {

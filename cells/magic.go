@@ -28,6 +28,7 @@ var known = map[string]scope{
 	"autodip":  lineScope,
 	"dipper":   lineScope,
 	"dip":      cellScope,
+	"rank":     cellScope,
 	"px":       lineScope | cellScope,
 	"autopx":   lineScope,
 	"pxconfig": lineScope,

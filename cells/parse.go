@@ -19,6 +19,8 @@ type parser struct {
 	foreign bool // its body is not Python
 	below   int  // where that body begins, if it is below a magic in a comment; else 0
 	block   block
+	begun   bool           // there was code, other than the file's docstring
+	doc     bool           // there was that
 	ahead   int            // where the next line of code begins, as far as somebody has looked for it
 	reader  argumentReader // of its directive
 	lines   argumentReader // of its line magics
@@ -215,6 +217,11 @@ func (p *parser) endsText(m marker, at, end int) bool {
 
 // codeAt notes that a line of code begins at an offset.
 func (p *parser) codeAt(at int) {
+	if !p.begun && !p.doc && classes[p.src[at]] == quote {
+		p.doc = true
+	} else {
+		p.begun = true
+	}
 	b := &p.block
 	b.column, p.colon, b.colon = columnAt(p.src, at), false, false
 	if !b.known {
@@ -465,6 +472,12 @@ func (p *parser) comment(at, end int) {
 		p.stage = inBody
 		return // as most comments
 	}
+	if p.node.typ == CodeCell && (at == 0 || at == p.mark || classes[p.src[at-1]] == newline) {
+		if l, ok := readFileLine(text); ok && (p.atTop() || l.err == nil && l.near == nil) {
+			p.fileLine(l, at, end)
+			return
+		}
+	}
 	magic, ours := readMagic(text)
 	if p.node.typ != CodeCell {
 		if first && ours && magic.Cell && (magic.Args == "" || isDipArgs(magic.Args)) { // further down it is prose
@@ -663,7 +676,14 @@ func (p *parser) emit(n *node, start, end int) {
 	if n.origin != gap && n.typ == CodeCell && !p.foreign && n.help.Len() == 0 {
 		n.problems = append(n.problems, n.collectiveProblems()...)
 	}
+	var fault Problem
+	if n.lineFault > 0 {
+		fault = n.problems[n.lineFault-1]
+	}
 	slices.SortStableFunc(n.problems, func(a, b Problem) int { return cmp.Compare(a.Range.Start, b.Range.Start) })
+	if n.lineFault > 0 {
+		n.lineFault = 1 + slices.Index(n.problems, fault)
+	}
 	p.nodes = append(p.nodes, n)
 }
 

@@ -98,9 +98,16 @@ func TestTargets(t *testing.T) {
 		if c.see != "" {
 			req.See, _ = ranklist.Parse(c.see)
 		}
-		tg := Resolve(req.Target, req.Directive.Target, auto)
+		tg := Resolve(req.Target, req.Directive.Target, auto, cells.Target{})
 		if got := tg.String() + " see " + resolveSee(req.See, req.Directive.See, tg); got != c.want {
 			t.Errorf("%+v: got %s", c, got)
+		}
+		otherwise := target(t, "everywhere:3")
+		if c.command+c.directive+c.autodip == "" {
+			tg = otherwise
+		}
+		if got := Resolve(req.Target, req.Directive.Target, auto, otherwise); !got.Equal(tg) {
+			t.Errorf("%+v: got %s, and without anything else %s", c, got, tg)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Request struct {
 	Directive cells.Directive `json:"directive,omitzero"`  // what the cell says
 	NoAutodip bool            `json:"no_autodip,omitzero"` // a cell that does not say where it runs is local, also under autodip
 	Target    cells.Target    `json:"target,omitzero"`     // what the command says; zero: nothing
+	Otherwise cells.Target    `json:"otherwise,omitzero"`  // where it goes if neither command nor cell nor autodip says so; zero: it is local
 	See       ranklist.List   `json:"see,omitzero"`        // what the command says; zero: nothing
 	Timeout   time.Duration   `json:"timeout,omitzero"`    // for the code, from its start; 0: none
 	HangAfter time.Duration   `json:"hang_after,omitzero"` // when after its start the run is first checked for ranks that wait for others; 0: 10 s, less: never
@@ -74,6 +75,6 @@ func RequestFor(path string, cell cells.Cell) (req Request, ok bool) {
 	code, line := cell.Rewrite()
 	return Request{
 		Path: path, Cell: cell.Index(), Title: cell.Title(), Code: code, Line: line, Source: cell.Text(),
-		Directive: cell.Directive(), NoAutodip: cell.LeavesAutodip(),
+		Directive: cell.Directive(), NoAutodip: cell.LeavesAutodip(), Otherwise: cell.Default(),
 	}, true
 }

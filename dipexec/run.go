@@ -102,7 +102,7 @@ const (
 func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	r := &run{
 		e: e, id: id, req: req, at: at, origin: from,
-		target:  Resolve(req.Target, req.Directive.Target, cells.Target{}),
+		target:  Resolve(req.Target, req.Directive.Target, cells.Target{}, req.Otherwise),
 		open:    req.Target.Where == cells.None && req.Directive.Target.Where == cells.None && !req.NoAutodip,
 		notices: make(chan notice), hangs: make(chan foundHangs), asked: make(chan struct{}, 1), change: make(chan struct{}, 1),
 		begun: make(chan struct{}), finished: make(chan struct{}),
@@ -119,10 +119,14 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 }
 
 // enter takes the run's places: in the queues of the namespaces that it goes to or may go to. It takes one in that of the ranks also if
-// its cell may ask for them, so that later runs find there what the cell has pushed.
+// its cell may ask for them, so that later runs find there what the cell has pushed. Where autodip decides, that is known when its turn in the local
+// namespace has come: cells before it may switch autodip.
 func (r *run) enter(queues *[namespaces]queue) {
 	for _, ns := range r.namespaces() {
 		r.tickets[ns] = queues[ns].enter(r.at, r)
+	}
+	if r.tickets[localNamespace] == nil && r.open {
+		r.tickets[localNamespace] = queues[localNamespace].enter(r.at, r)
 	}
 	if r.tickets[poolNamespace] == nil && (r.open || r.asks) {
 		r.tickets[poolNamespace] = queues[poolNamespace].enter(r.at, r)
@@ -197,7 +201,7 @@ func (r *run) targetUnder(autodip cells.Target) cells.Target {
 	if t := r.decided.Load(); t != nil {
 		return *t
 	}
-	return Resolve(cells.Target{}, cells.Target{}, autodip)
+	return Resolve(cells.Target{}, cells.Target{}, autodip, r.req.Otherwise)
 }
 
 // over tells whether the run has ended.

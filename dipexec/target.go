@@ -10,10 +10,10 @@ import (
 	"dipls/ranks/host"
 )
 
-// Resolve says where a run goes: the first target that is given, of the command's own, the cell's directive and
-// autodip's; without any, the local namespace.
-func Resolve(command, directive, autodip cells.Target) cells.Target {
-	for _, t := range []cells.Target{command, directive, autodip} {
+// Resolve says where a run goes: the first target that is given, of the command's own, the cell's directive, autodip's and
+// what counts otherwise; without any, the local namespace.
+func Resolve(command, directive, autodip, otherwise cells.Target) cells.Target {
+	for _, t := range []cells.Target{command, directive, autodip, otherwise} {
 		if t.Where != cells.None {
 			return t
 		}

@@ -226,17 +226,15 @@ func planOf(d *docs.Snapshot, chosen func(cells.Cell) bool) (plan []planned, err
 
 // runnable refuses a cell whose directive is wrong: a wrong guess where it should run could cost hours.
 func runnable(d *docs.Snapshot, c cells.Cell) error {
-	for _, p := range c.Problems() {
-		if p.Severity != cells.Error {
-			continue
-		}
-		text := fmt.Sprintf("nothing was run: line %d of cell %d: %s", d.Position(p.Range.Start).Line+1, c.Index(), p.Message)
-		if p.Hint != "" {
-			text += "; " + p.Hint
-		}
-		return errors.New(text)
+	p, wrong := c.Fault()
+	if !wrong {
+		return nil
 	}
-	return nil
+	where := fmt.Sprintf("line %d", d.Position(p.Range.Start).Line+1)
+	if p.Range.Start >= c.Range().Start {
+		where += fmt.Sprintf(" of cell %d", c.Index())
+	}
+	return fmt.Errorf("nothing was run: %s: %s", where, withHint(p))
 }
 
 // planned is a run that has been decided on.
@@ -295,6 +293,7 @@ func (s *server) start(ctx context.Context, w *workspace, h how, plan []planned)
 // aim sets where a cell runs, if the command says so, and whose output is shown, as the command or the settings say.
 func (s *server) aim(d *docs.Snapshot, h how, c *session.Cell) {
 	settings := s.config.ofDocument(d)
+	otherwise(c, settings.Target)
 	c.Target, c.See, c.JournalLimit, c.HangAfter = h.target, h.see, settings.JournalLimit, settings.HangAfter
 	if c.See.IsZero() && c.Directive.See.IsZero() {
 		c.See = settings.see()

@@ -77,7 +77,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 		return listOrNothing(d, cell, offset, offered), nil
 	}
 	code := codeBefore(cell.Body(), offset-body.Start, at-body.Start)
-	found, err := w.Complete(ctx, session.Lookup{Target: c.s.targetOfLine(w, cell, line), Code: code, Cursor: utf8.RuneCountInString(code)})
+	found, err := w.Complete(ctx, session.Lookup{Target: c.s.targetOfLine(w, d, cell, line), Code: code, Cursor: utf8.RuneCountInString(code)})
 	if err != nil {
 		return listOrNothing(d, cell, offset, offered), nil // nobody knows now
 	}
@@ -191,7 +191,7 @@ func (c *completion) resolve(ctx context.Context, item *protocol.CompletionItem)
 	if w == nil {
 		return item, nil
 	}
-	answers, err := w.Inspect(ctx, session.Lookup{Target: firstOf(c.s.targetNow(w, cell)), Code: data.Code, Cursor: utf8.RuneCountInString(data.Code)})
+	answers, err := w.Inspect(ctx, session.Lookup{Target: firstOf(c.s.targetNow(w, d, cell)), Code: data.Code, Cursor: utf8.RuneCountInString(data.Code)})
 	if err != nil {
 		return item, nil // nobody knows now
 	}

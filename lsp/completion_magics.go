@@ -35,6 +35,7 @@ var (
 // magicDocs say what the magics do.
 var magicDocs = map[string]string{
 	"%%dip":     "where this cell runs, and whose output is shown",
+	"%%rank":    "run this cell on some ranks only: 0,2-4, host:gpu2, each:0",
 	"%%px":      "run this cell on the ranks, as with ipyparallel",
 	"%makedip":  "make, restart, end or describe the pool of ranks",
 	"%dipush":   "copy variables to the ranks",
@@ -63,6 +64,7 @@ var flagDocs = map[string]string{
 	"--no-verbose": "do not tell on which ranks the code runs",
 	"--help":       "what the magic does",
 
+	"%%rank -a":                 "a command of the ranks' app, before the cell",
 	"%%dip -a":                  "a command of the ranks' app, before the cell",
 	"%autodip -a":               "flags in quotes, or a command of the ranks' app",
 	"%autodip --args":           "flags of %%dip, in quotes",
@@ -168,6 +170,13 @@ func (c *completion) arguments(ctx context.Context, d *docs.Snapshot, m cells.Ma
 	case "%px":
 		if typed == "" {
 			return nil // code, most likely
+		}
+	case "%%rank":
+		if len(words) == 0 && !strings.HasPrefix(typed, "-") {
+			for _, v := range c.rankLists(d) {
+				add(v, "", protocol.CompletionItemKindValue)
+			}
+			return startingWith(offered, typed)
 		}
 	case "%%dip", "%autodip":
 		if !slices.ContainsFunc(words, func(w string) bool { _, err := cells.ParseTarget(w); return err == nil }) {

@@ -41,7 +41,7 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if w == nil {
 		return nil, nil
 	}
-	answers, err := w.Inspect(ctx, session.Lookup{Target: h.s.targetOfLine(w, c, line), Code: line, Cursor: utf8.RuneCountInString(line[:at])})
+	answers, err := w.Inspect(ctx, session.Lookup{Target: h.s.targetOfLine(w, d, c, line), Code: line, Cursor: utf8.RuneCountInString(line[:at])})
 	if err != nil {
 		return nil, err
 	}

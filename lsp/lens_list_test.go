@@ -38,7 +38,7 @@ func TestLensListOfEdits(t *testing.T) {
 		case 1:
 			choice = lensChoice{
 				kinds:  []lensKind{lensAbove, lensLocal, lensCell, lensEverywhere}[:random.IntN(5)],
-				unsaid: unsaid{[]string{"", "%%dip --see all"}[random.IntN(2)]},
+				unsaid: unsaid{autodip: []string{"", "%%dip --see all"}[random.IntN(2)]},
 			}
 		case 2:
 			states = map[docs.CellID]runOfCell{}

@@ -32,6 +32,9 @@ func (p *prewarm) changed(c change) {
 
 // usesRanks reports whether a file says anything about ranks.
 func usesRanks(f *cells.File) bool {
+	if where := f.Target().Where; where == cells.Remote || where == cells.Everywhere {
+		return true
+	}
 	for c := range f.Cells() {
 		if where := c.Directive().Target.Where; where == cells.Remote || where == cells.Everywhere || len(c.Magics()) > 0 {
 			return true

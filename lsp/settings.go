@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dipls/cells"
 	"dipls/session"
 )
 
@@ -35,6 +36,7 @@ type Settings struct {
 	RanksPerHost      int
 	HostTerms         session.HostTerms
 	HostsSync         bool
+	Target            string
 	Args              []string
 	Env               map[string]string
 	EnvFile           string
@@ -73,6 +75,20 @@ var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
+	{"target", "string", `""`, "Where cells run that do not say so themselves, if autodip is off and their file has no line such as " +
+		"`# dip: remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with a magic stay local. If it is empty, in the local namespace.", nil,
+		func(s *Settings, raw json.RawMessage) error {
+			var text string
+			if err := json.Unmarshal(raw, &text); err != nil {
+				return fmt.Errorf("want %s", kindOf(text))
+			}
+			s.Target = text
+			if text == "" {
+				return nil
+			}
+			_, err := cells.ParseTarget(text)
+			return err
+		}},
 	{"args", "array of strings", `[]`, "What `sys.argv` has behind the file in cells, as `[\"--lr\", \"3e-4\"]`; it counts from the next cell on. " +
 		"`sys.argv[0]` is the file's absolute path.", nil,
 		func(s *Settings, raw json.RawMessage) error {

@@ -10,25 +10,39 @@ import (
 // unsaid is what decides where the cells of a document go that do not say so themselves. Two that are equal decide alike.
 type unsaid struct {
 	autodip string // as [session.API.Autodip] has it
+	setting string // dip.target
+	line    string // what the file's line says, or why that is wrong; "": there is none
 }
 
 // targetOf is where a cell would run if its turn were now.
 func (u unsaid) targetOf(c cells.Cell) cells.Target {
-	return session.TargetOf(session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip()}, u.autodip)
+	cell := session.Cell{Directive: c.Directive(), NoAutodip: c.LeavesAutodip(), Otherwise: c.Default()}
+	otherwise(&cell, u.setting)
+	return session.TargetOf(cell, u.autodip)
+}
+
+// otherwise has a cell go where the setting says, if neither the cell nor its file says anything, and it does not begin with a magic.
+func otherwise(c *session.Cell, setting string) {
+	if c.Otherwise.Where == cells.None && !c.NoAutodip && setting != "" {
+		c.Otherwise, _ = cells.ParseTarget(setting) // the table of settings has checked it
+	}
 }
 
 // unsaidOf is what decides that for a document. Before its folder has a session, it is as in a new one.
 func (s *server) unsaidOf(d *docs.Snapshot) unsaid {
-	w := s.joined(s.folderOf(d.Path), "")
-	if w == nil {
-		return unsaid{}
+	u := unsaid{setting: s.config.ofDocument(d).Target, line: d.File.Target().String()}
+	if p, wrong := d.File.Fault(); wrong {
+		u.line = p.Message
 	}
-	return unsaid{s.board.pool(w).Autodip}
+	if w := s.joined(s.folderOf(d.Path), ""); w != nil {
+		u.autodip = s.board.pool(w).Autodip
+	}
+	return u
 }
 
 // targetNow returns where a cell would run if its turn were now.
-func (s *server) targetNow(w *workspace, c cells.Cell) cells.Target {
-	return unsaid{s.board.pool(w).Autodip}.targetOf(c)
+func (s *server) targetNow(w *workspace, d *docs.Snapshot, c cells.Cell) cells.Target {
+	return unsaid{autodip: s.board.pool(w).Autodip, setting: s.config.ofDocument(d).Target}.targetOf(c)
 }
 
 // placeOf says in words where a cell runs with a target: "all ranks", "ranks 0,2", "locally", "everywhere".
@@ -40,7 +54,7 @@ func placeOf(t cells.Target) string {
 }
 
 // targetOfLine returns where the names on a line are looked up: where the cell would run, or the target of a magic on the line.
-func (s *server) targetOfLine(w *workspace, c cells.Cell, line string) cells.Target {
+func (s *server) targetOfLine(w *workspace, d *docs.Snapshot, c cells.Cell, line string) cells.Target {
 	m, _ := cells.ReadMagic(line)
 	switch {
 	case m.Name == "dipush":
@@ -48,7 +62,7 @@ func (s *server) targetOfLine(w *workspace, c cells.Cell, line string) cells.Tar
 	case m.Name == "dipull", m.Name == "px" && !m.Cell:
 		return cells.Target{Where: cells.Remote}
 	}
-	return s.targetNow(w, c)
+	return s.targetNow(w, d, c)
 }
 
 // hostsOf is the host of each rank of a workspace's pool, where that is on several, for [ranklist.NameOn].

@@ -86,7 +86,7 @@ func TargetOf(c Cell, autodip string) cells.Target {
 	default:
 		auto = cells.Autopx
 	}
-	return dipexec.Resolve(c.Target, c.Directive.Target, auto.Target)
+	return dipexec.Resolve(c.Target, c.Directive.Target, auto.Target, c.Otherwise)
 }
 
 // NewSeed checks a seed. -1 is none.

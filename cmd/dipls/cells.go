@@ -21,7 +21,8 @@ func newCells() *cobra.Command {
 		Long: `Show the cells of FILE as the parser sees them, and what is wrong with them.
 
 The number in the first column is what "dipls run --cells" takes. A cell without a target runs in the local namespace.
-"(autodip)" marks a cell that says nothing itself and runs where an "%autodip on" above it says, when the cells run in order.`,
+"(autodip)" marks a cell that says nothing itself and runs where an "%autodip on" above it says, when the cells run in order; "(file)" one that
+runs where the file says so for all of its cells ("# dip: remote" at its top).`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := readCells(args[0])
@@ -72,6 +73,8 @@ func writeCellsTable(w io.Writer, file *cells.File) error {
 		target, see := view.Target, view.See
 		if autodip, ok := cell.Autodip(); ok {
 			target, see = autodip.Target.String()+" (autodip)", autodip.See.String()
+		} else if target == "" && view.Default != "" && cell.Runs() {
+			target = view.Default + " (file)"
 		}
 		fmt.Fprintf(table, "%d\t%d-%d\t%s\t%s\t%s\t%s%s\n", view.Index, view.Line, view.EndLine, view.Type,
 			dash(target), dash(see), strings.Repeat("  ", view.Depth), clean.Line(title))

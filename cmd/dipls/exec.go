@@ -21,7 +21,8 @@ CODE is Python as in a cell: magics work, and the value of a last expression is 
 a file, by its number as "dipls cells" prints it (also a list such as 1,3-5), or by its title; FILE alone is all its cells, one after the other. Text with
 several "# %%" cells runs as these.
 
-Where a cell runs, first match wins: --on; the cell's own directive; the session's autodip; the local namespace. If the session has no ranks yet, and the code
+Where a cell runs, first match wins: --on; the cell's own directive; the session's autodip; the line "# dip: remote" at the text's top; --default-on; the local
+namespace. If the session has no ranks yet, and the code
 needs some, they are started as whoever started the session's Python wants them.
 
 ` + guestHelp + `

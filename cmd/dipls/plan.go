@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type plannedCell struct {
 // cellFlags are the flags of a command that runs cells.
 type cellFlags struct {
 	target    string
+	otherwise string
 	see       string
 	timeout   time.Duration
 	hangAfter orOff
@@ -44,6 +46,8 @@ type cellFlags struct {
 func (f *cellFlags) add(flags *pflag.FlagSet, where string) {
 	f.hangAfter.d = defaultHangAfter
 	flags.StringVar(&f.target, where, "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
+	flags.StringVar(&f.otherwise, "default-"+where, "", "where a cell runs if neither it nor autodip nor the file says so "+
+		`("# dip: remote" at its top; default: local)`)
 	flags.StringVar(&f.see, "see", "", `whose output is shown: "all", or ranks such as 0,2-4 or host:gpu2 (default: what the cell says, else rank 0)`)
 }
 
@@ -79,7 +83,13 @@ func (f *cellFlags) plan(from source, selected []cells.Cell, where string) (*pla
 	}
 	var target cells.Target
 	var see ranklist.List
+	var otherwise cells.Target
 	var err error
+	if f.otherwise != "" {
+		if otherwise, err = cells.ParseTarget(f.otherwise); err != nil {
+			return nil, usagef("--default-%s: %w", where, err)
+		}
+	}
 	if f.target != "" {
 		if target, err = cells.ParseTarget(f.target); err != nil {
 			return nil, usagef("--%s: %w", where, err)
@@ -99,6 +109,9 @@ func (f *cellFlags) plan(from source, selected []cells.Cell, where string) (*pla
 		request, ok := session.CellOf(from.path, cell)
 		if !ok {
 			continue
+		}
+		if request.Otherwise.Where == cells.None && !request.NoAutodip {
+			request.Otherwise = otherwise
 		}
 		request.Target, request.See, request.Timeout, request.HangAfter = target, see, f.timeout, f.hangAfterOf()
 		p.add(cell, request)
@@ -167,8 +180,11 @@ func (p *plan) checkProblems(file string, parsed *cells.File, selected []cells.C
 	var right []cells.Cell
 	var errors []string
 	for _, cell := range selected {
-		_, wrong := cell.Fault()
+		fault, wrong := cell.Fault()
 		wrong = wrong && cell.Runs()
+		if text := describeProblem(file, parsed, fault); wrong && fault.Range.End <= cell.Range().Start && !slices.Contains(errors, text) {
+			errors = append(errors, text) // it is the file's
+		}
 		for _, problem := range cell.Problems() {
 			text := describeProblem(file, parsed, problem)
 			if wrong && problem.Severity == cells.Error {

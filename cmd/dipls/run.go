@@ -25,7 +25,8 @@ const runHelp = `Run the cells of FILE in order: on the ranks of a pool, in the 
 
 A cell begins at a "# %%" comment. Where it runs, first match wins: --target; the cell's own directive
 ("# %%dip everywhere --see all" under the marker, target="ranks:0-3" in the marker line, "#dip_locally");
-autodip, if an earlier cell has turned it on; the local namespace.
+autodip, if an earlier cell has turned it on; the file's line "# dip: remote" above its first marker and code; --default-target; the
+local namespace.
 
 All cells are compiled before the first one begins. If one does not compile, that is told, and nothing is run; with -k each fails when its turn comes.
 

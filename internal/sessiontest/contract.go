@@ -679,10 +679,19 @@ func (c contract) autodip() {
 	if c.no(err); directive != "%%dip --see all" || info.Autodip != directive {
 		c.t.Errorf("%q, %q", directive, info.Autodip)
 	}
+	file := c.cell(cells.None, "") // its file says where
+	file.Otherwise = cells.Target{Where: cells.Everywhere}
+	runs = c.start(file)
+	c.same(outline(front.Until(runs[0]), runs), []string{"run 1 starts on remote", "run 1 ends: ok"})
 	c.no(c.SetAutodip(c.ctx, false, ""))
 	front.Await("the end of autodip", func(ev event.Event) bool { p, ok := ev.(*event.PoolState); return ok && p.Autodip == "" })
-	runs = c.start(c.cell(cells.None, ""))
-	c.same(outline(front.Until(runs[0]), runs), []string{"run 1 starts on local", "run 1 ends: ok"})
+	file.Otherwise = cells.Target{Where: cells.Remote}
+	own := file
+	own.Directive.Target = cells.Target{Where: cells.Everywhere}
+	runs = c.start(c.cell(cells.None, ""), file, own)
+	c.same(outline(front.Until(runs[2]), runs), []string{
+		"run 1 starts on local", "run 1 ends: ok", "run 2 starts on remote", "run 2 ends: ok", "run 3 starts on everywhere", "run 3 ends: ok",
+	})
 	c.code(c.SetAutodip(c.ctx, true, "--moon"), session.CodeInvalid)
 }
 

@@ -52,6 +52,16 @@ func without(_ nothing, err error) error { return err }
 
 // Start implements [session.API].
 func (c *Client) Start(ctx context.Context, by session.Caller, s session.Sequence) ([]string, error) {
+	if c.minor < minorOtherwise {
+		for _, cell := range s.Cells {
+			if cell.Otherwise.Where != cells.None {
+				return nil, c.tooOld("where cells run that do not say so themselves")
+			}
+		}
+		if len(by.Args) > 0 {
+			return nil, c.tooOld("arguments of cells")
+		}
+	}
 	return starts[[]string](ctx, c, "session/start", startParams{by, s})
 }
 

@@ -30,6 +30,8 @@ type Client struct {
 	history bool
 	end     uint64 // position of the last event before the client attached
 	name    string // of the session, as it was then; "": not known
+	minor   int    // version of the session's protocol
+	build   string // of the session, for people
 	done    chan struct{}
 	changes progress // how often the session has said that it is different
 
@@ -85,7 +87,7 @@ func Attach(ctx context.Context, nc net.Conn, h Hello) (*Client, Welcome, error)
 		<-c.done
 		return nil, w, versionError(w)
 	}
-	c.end, c.name = w.End, w.About.Name
+	c.end, c.name, c.minor, c.build = w.End, w.About.Name, w.Minor, w.Build
 	return c, w, nil
 }
 

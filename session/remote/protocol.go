@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -13,7 +14,10 @@ import (
 // The version of the protocol.
 const (
 	Major = 1
-	Minor = 2
+	Minor = 3
+
+	// minorOtherwise is the first one in which a cell may say where it goes otherwise, and a caller which arguments its cells find.
+	minorOtherwise = 3
 )
 
 // Hello is what a client tells when it attaches.
@@ -126,6 +130,14 @@ type questionParams struct {
 // endedParams are those of "ended".
 type endedParams struct {
 	Reason string `json:"reason"`
+}
+
+// tooOld is the error of a call that an older session would misunderstand.
+func (c *Client) tooOld(what string) error {
+	return &session.Error{
+		Code: session.CodeVersion, Text: fmt.Sprintf("session %s runs dipls %s, which knows no %s", c.name, cmp.Or(c.build, "of another version"), what),
+		Hint: fmt.Sprintf("end it with \"dipls stop %s\" when its variables are not needed any more, or say it at each cell", c.name),
+	}
 }
 
 // versionError is the error about a session that cannot be talked to.

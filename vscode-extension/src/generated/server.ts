@@ -1118,6 +1118,12 @@ export interface Settings {
    */
   python?: string;
   /**
+   * Where cells run that do not say so themselves, if autodip is off and their file has no line such as `# dip:
+   * remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with a magic
+   * stay local. If it is empty, in the local namespace.
+   */
+  target?: string;
+  /**
    * What `sys.argv` has behind the file in cells, as `["--lr", "3e-4"]`; it counts from the next cell on.
    * `sys.argv[0]` is the file's absolute path.
    */
@@ -1252,6 +1258,15 @@ export const settings: readonly SettingRow[] = [
       'The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are ' +
       'replaced. If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in ' +
       'the folder or above it, `python3`.',
+  },
+  {
+    key: 'dip.target',
+    type: 'string',
+    default: '',
+    doc:
+      'Where cells run that do not say so themselves, if autodip is off and their file has no line such as `# dip: ' +
+      'remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with a magic ' +
+      'stay local. If it is empty, in the local namespace.',
   },
   {
     key: 'dip.args',

@@ -217,23 +217,16 @@ def _dip_flags(words: list[Any]) -> str:
     return " ".join(filter(None, found))
 
 
+_SEE = Flag(("-S", "--see"), f"show the output of these ranks, {_RANKS} (default: 0)", "RANKS", ranks, "", ranks=True)
+_QUIET = Flag(("-q", "--quiet"), "show errors at once, and what is printed at the end", default=False)
+_APPCMD = Flag(("-a", "--appcmd"), "a command for the pool's app, given before the cell", "APPCMD", default="")
+_ONLY = Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", ranks, ALL, ranks=True)
+_ANYWAY = Flag(("--anyway",), "run also on ranks that are out of step after an earlier run", default=False)
+
 _DIP = Parser(
     "%%dip",
     "run a cell on the ranks, in the local namespace, or in both.",
-    (
-        Flag(
-            ("-S", "--see"),
-            f"show the output of these ranks, {_RANKS} (default: 0)",
-            "RANKS",
-            ranks,
-            "",
-            ranks=True,
-        ),
-        Flag(("-q", "--quiet"), "show errors at once, and what is printed at the end", default=False),
-        Flag(("-a", "--appcmd"), "a command for the pool's app, given before the cell", "APPCMD", default=""),
-        Flag(("-r", "--ranks"), f"run on these ranks only, {_RANKS}", "RANKS", ranks, ALL, ranks=True),
-        Flag(("--anyway",), "run also on ranks that are out of step after an earlier run", default=False),
-    ),
+    (_SEE, _QUIET, _APPCMD, _ONLY, _ANYWAY),
     "[remote|local|everywhere]",
     "remote: on the ranks, as without it. local or locally: in the local namespace. everywhere: in the local "
     "namespace, then on the ranks",
@@ -274,10 +267,37 @@ def _target(words: list[str]) -> tuple[str, str | None]:
     return ("remote" if match["where"] == "ranks" else match["where"]), listed
 
 
+_RANK = Parser(
+    "%%rank",
+    "run a cell on some ranks only, as %%dip -r does.",
+    (_SEE, _QUIET, _APPCMD, _ANYWAY),
+    "RANKS",
+    f"the ranks: {_RANKS}",
+    examples=("%%rank 0", "%%rank 0,2-3 --see all"),
+)
+
+
+def _rank(client: Client, given: SimpleNamespace, body: str) -> None:
+    try:
+        on = ranks(",".join(word.strip(",") for word in given.words))
+    except ValueError as err:
+        raise _RANK.fail(f"%%rank: {err}.") from None
+    shown = {"see": given.see, "quiet": given.quiet}
+    client.run(
+        body,
+        place=client.shell.compile.where(),
+        ranks=on,
+        app_command=given.appcmd,
+        anyway=given.anyway,
+        **shown,
+    )
+
+
 MAGICS = (
     Magic(_MAKEDIP, _makedip),
     Magic(_DIPUSH, _dipush),
     Magic(_DIPULL, _dipull),
     Magic(_AUTODIP, _autodip),
     Magic(_DIP, _dip),
+    Magic(_RANK, _rank),
 )
