@@ -52,6 +52,7 @@ var features = []func(*server) feature{
 	newCells,
 	newColumns,
 	newGone,
+	newTicks,
 }
 
 // change is what has changed since the last time. For how it is now, features look at the documents and the board.
@@ -59,6 +60,7 @@ type change struct {
 	docs     map[uri.URI]*docChange
 	pools    map[*workspace]bool // whose pool or autodip has changed
 	gone     map[string]bool     // runs of which something was lost since
+	tick     bool                // a run in an open document has been going on for longer
 	settings bool
 	trusted  bool // from now on the folders are trusted
 }
@@ -84,7 +86,7 @@ func cellChange(r *Run) change {
 }
 
 func (c *change) empty() bool {
-	return len(c.docs) == 0 && len(c.pools) == 0 && len(c.gone) == 0 && !c.settings && !c.trusted
+	return len(c.docs) == 0 && len(c.pools) == 0 && len(c.gone) == 0 && !c.tick && !c.settings && !c.trusted
 }
 
 // add adds another change to c.
@@ -112,6 +114,7 @@ func (c *change) add(more change) {
 		c.gone = map[string]bool{}
 	}
 	maps.Copy(c.gone, more.gone)
+	c.tick = c.tick || more.tick
 	c.settings, c.trusted = c.settings || more.settings, c.trusted || more.trusted
 }
 

@@ -104,6 +104,7 @@ func (s *server) enterAll(w *workspace, f *follower) {
 // enterEvent enters an event of a workspace.
 func (s *server) enterEvent(w *workspace, ev event.Event) {
 	s.contained("board", func() { s.board.event(w, ev) })
+	s.contained("bars", func() { s.bars.event(ev) })
 	s.contained("marks", func() { s.marks.event(w, ev) })
 	s.contained("announcer", func() { s.announcer.event(w, ev) })
 	for _, feature := range s.features {

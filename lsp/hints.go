@@ -45,7 +45,7 @@ func (h *hints) list(ctx context.Context, p *protocol.InlayHintParams) ([]protoc
 	}
 	for c := range headersIn(d, p.Range) {
 		if r, ran := h.s.board.lastRun(d.URI, d.ID(c)); ran {
-			list = append(list, hint(d, c, &r))
+			list = append(list, h.hint(d, c, &r))
 		}
 	}
 	return list, nil
@@ -70,9 +70,9 @@ func headersIn(d *docs.Snapshot, r protocol.Range) iter.Seq[cells.Cell] {
 	}
 }
 
-func hint(d *docs.Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
+func (h *hints) hint(d *docs.Snapshot, c cells.Cell, r *Run) protocol.InlayHint {
 	n := protocol.InlayHint{
-		Position: d.LineRange(c.Line()).End, Label: protocol.String(clean.Line(r.hintAt(c))), PaddingLeft: ptr(true),
+		Position: d.LineRange(c.Line()).End, Label: protocol.String(clean.Line(r.hintAt(c, h.s.going(r)))), PaddingLeft: ptr(true),
 	}
 	if text := r.explained(); text != "" {
 		n.Tooltip = protocol.String(r.excerpt(text))
@@ -109,7 +109,7 @@ func (r *Run) explained() string {
 
 // changed makes the client ask again if it would see something else.
 func (h *hints) changed(c change) {
-	differ := h.shown.differ(c)
+	differ := h.shown.differ(c) || c.tick
 	workspace := h.s.client.Can.Workspace
 	if differ && workspace != nil && workspace.InlayHint != nil && workspace.InlayHint.RefreshSupport != nil && *workspace.InlayHint.RefreshSupport {
 		h.s.client.Refresh(protocol.MethodWorkspaceInlayHintRefresh)

@@ -312,9 +312,9 @@ func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.C
 	r, ran := l.s.board.lastRun(d.URI, n.cell)
 	switch {
 	case ran && n.kind == lensOutcome && r.Journal == "":
-		return lensCommand(r.outcomeAt(c), "", nil), true
+		return lensCommand(r.outcomeAt(c, l.s.going(&r)), "", nil), true
 	case ran && n.kind == lensOutcome:
-		return lensCommand(r.outcomeAt(c), "showOutput", showOutputArgs{Run: r.ID}), true
+		return lensCommand(r.outcomeAt(c, l.s.going(&r)), "showOutput", showOutputArgs{Run: r.ID}), true
 	case ran && n.kind == lensInterrupt && r.State != view.Ended:
 		return lensCommand("Interrupt", "interrupt", interruptArgs{Run: r.ID}), true
 	case ran && n.kind == lensAnswer && len(r.Inputs) > 0:
@@ -367,7 +367,7 @@ func withHint(p cells.Problem) string {
 
 // changed makes the client ask again if it would see something else.
 func (l *lenses) changed(c change) {
-	differ := l.shown.differ(c)
+	differ := l.shown.differ(c) || c.tick
 	if l.choicesDiffer(c) {
 		differ = true
 	}

@@ -214,6 +214,19 @@ func TestLensesOfRuns(t *testing.T) {
 	}
 }
 
+// While a cell runs, its lens and hint say for how long, and how much time is left where a progress bar says so.
+func TestElapsed(t *testing.T) {
+	e, machine := startFaked(t, lsptest.Options{Settings: lsptest.Object{"ranks": 2, "app": "none"}})
+	e.Open("a.py", "# %% Trains\n# %%dip --see 1\non 1 draw \"\\r 45%|████▌     | 45/100 [00:10<01:05,  4.50it/s]\"\ngate end\n")
+	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil)
+	awaitLenses(t, e, 0, `.* \| … 0/2 done · \d+ s · 1 min 5 s left \| Interrupt`)
+	if got := hintsOf(t, e, 0, 0); !strings.Contains(got, "s · 1 min 5 s left") {
+		t.Errorf("hints %q", got)
+	}
+	machine.Open("end")
+	awaitLenses(t, e, 0, `.* \| ✓ 2/2 ranks · [\d.]+ s`)
+}
+
 // hintsOf asks for the hints of lines, and writes each as place, label and (tooltip).
 func hintsOf(t *testing.T, e *lsptest.Editor, first, last int) string {
 	t.Helper()

@@ -31,10 +31,10 @@ func TestHintAt(t *testing.T) {
 		"✗ there is no GPU 7": {State: view.Ended, Status: event.StatusDied, Reason: "there is no GPU 7"},
 	} {
 		r := Run{Run: known, text: text}
-		if got := r.hintAt(c); got != want {
+		if got := r.hintAt(c, ""); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		if got := r.hintAt(other); got != want+" · stale" {
+		if got := r.hintAt(other, ""); got != want+" · stale" {
 			t.Errorf("%q, want %q", got, want+" · stale")
 		}
 	}

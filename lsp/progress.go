@@ -3,8 +3,6 @@ package lsp
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"dipls/dipexec/event"
 	"dipls/dipexec/view"
-	"dipls/internal/ranklist"
 )
 
 const (
@@ -53,8 +50,6 @@ type activity struct {
 
 	waits   string // for what the start of a pool waits
 	outcome string
-	see     ranklist.List
-	bars    map[barKey]*bar
 }
 
 // event enters an event.
@@ -79,14 +74,7 @@ func (p *progress) event(w *workspace, ev event.Event) {
 	}
 	switch ev := ev.(type) {
 	case *event.RankState:
-		who, _ := ev.Who()
 		a.run.Apply(ev, time.Now())
-		if ev.Status != "" {
-			maps.DeleteFunc(a.bars, func(k barKey, _ *bar) bool { return k.who == who })
-		}
-	case *event.Stream:
-		who, _ := ev.Who()
-		a.stream(who, ev)
 	case *event.RunFinished:
 		delete(p.runs, id)
 		if a.run.ID == id {
@@ -103,8 +91,7 @@ func (p *progress) runStarted(w *workspace, ev *event.RunStarted) {
 	}
 	run := &view.Run{ID: ev.Run}
 	run.Apply(ev, time.Now())
-	see, _ := ranklist.ParseRanks(ev.See) // it was made by the same package
-	a := p.begin(&activity{in: w, run: run, title: run.Heading(), see: see, cancel: func() { p.s.interruptID(w, ev.Run) }})
+	a := p.begin(&activity{in: w, run: run, title: run.Heading(), cancel: func() { p.s.interruptID(w, ev.Run) }})
 	p.runs[ev.Run] = a
 }
 
@@ -137,7 +124,7 @@ func manyRanks(n int) string {
 
 // begin shows an activity until it ends.
 func (p *progress) begin(a *activity) *activity {
-	a.begun, a.done, a.bars = time.Now(), make(chan struct{}), map[barKey]*bar{}
+	a.begun, a.done = time.Now(), make(chan struct{})
 	if a.run != nil {
 		a.begun = a.run.Started
 	}
@@ -189,7 +176,9 @@ func (p *progress) message(a *activity) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var parts []string
+	bar := ""
 	if a.run != nil {
+		bar = p.s.bars.of(a.run.ID)
 		switch ranks := a.run.Ranks(); {
 		case len(ranks) > 0:
 			parts = append(parts, fmt.Sprintf("%d/%d ranks", view.Done(ranks), len(ranks)))
@@ -206,8 +195,8 @@ func (p *progress) message(a *activity) string {
 		parts = append(parts, a.waits)
 	}
 	parts = append(parts, lasted(time.Since(a.begun)))
-	if bar := a.bar(); bar != "" {
-		parts = append(parts, bar)
+	if bar != "" {
+		parts = append(parts, ansi.Truncate(bar, maxBar, "…"))
 	}
 	return strings.Join(parts, " · ")
 }
@@ -221,88 +210,4 @@ func ending(ev *event.RunFinished) string {
 		text += ": " + ev.Reason
 	}
 	return text
-}
-
-// lasted writes a duration in whole seconds: "7 s", "2 min 5 s", "3 h 20 min".
-func lasted(d time.Duration) string {
-	s := int(d.Seconds())
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%d s", s)
-	case s < 3600:
-		return fmt.Sprintf("%d min %d s", s/60, s%60)
-	}
-	return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
-}
-
-// barKey names a stream of a process.
-type barKey struct {
-	who    ranklist.Who
-	stream string
-}
-
-// stream enters what a process has printed.
-func (a *activity) stream(who ranklist.Who, ev *event.Stream) {
-	rank, ok := who.Rank()
-	part := a.run.PartOf(who)
-	if a.run.Quiet || ok && !a.see.Contains(rank) && (part == nil || !part.Seen) {
-		return
-	}
-	key := barKey{who, ev.Name}
-	if a.bars[key] == nil {
-		a.bars[key] = new(bar)
-	}
-	a.bars[key].write(ev.Text)
-}
-
-// bar returns the progress bar to show: that of the local namespace or the lowest rank that has one.
-func (a *activity) bar() string {
-	compare := func(j, k barKey) int { return cmp.Or(j.who.Compare(k.who), cmp.Compare(j.stream, k.stream)) }
-	for _, key := range slices.SortedFunc(maps.Keys(a.bars), compare) {
-		if text := a.bars[key].String(); text != "" {
-			return text
-		}
-	}
-	return ""
-}
-
-// bar is a line that a process prints again and again with carriage returns, as tqdm does.
-type bar struct {
-	line  string
-	home  bool // the next text takes the place of the line
-	drawn bool // there was a carriage return in the line
-}
-
-// maxBarBytes bounds a line.
-const maxBarBytes = 2048
-
-// write takes output.
-func (b *bar) write(text string) {
-	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-		*b = bar{}
-		text = text[i+1:]
-	}
-	for more := true; more; {
-		var piece string
-		piece, text, more = strings.Cut(text, "\r")
-		if piece != "" {
-			if b.home {
-				b.line, b.home = "", false
-			}
-			if len(b.line) < maxBarBytes {
-				b.line += piece
-			}
-		}
-		if more {
-			b.home, b.drawn = true, true
-		}
-	}
-}
-
-// String returns the bar without colours, or "" if the last line is no bar.
-func (b *bar) String() string {
-	if !b.drawn {
-		return ""
-	}
-	return ansi.Truncate(strings.TrimSpace(ansi.Strip(b.line)), maxBar, "…")
 }

@@ -85,6 +85,7 @@ type server struct {
 	config    *configuration
 	announcer *announcer
 	inputs    *inputs
+	bars      *bars
 	features  []feature
 	trusted   atomic.Value // whether the client trusts its folders; a [session.Trust]
 	front     string       // the name of this connection in sessions
@@ -116,6 +117,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 		s.board.rename(from, to)
 		s.marks.rename(from, to)
 	}
+	s.bars = newBars()
 	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
 	s.announcer = newAnnouncer(s)

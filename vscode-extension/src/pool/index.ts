@@ -53,7 +53,7 @@ export class Pool implements vscode.Disposable {
       this.stacks,
       ranks,
       variables,
-      showStatusBar(this.pools, sessions, this.focus, hangs),
+      showStatusBar(this.pools, sessions, this.focus, runs, hangs),
       server.onEvent((event) => {
         this.pools.apply(event);
         if (runs.past) {

@@ -1,6 +1,8 @@
-/** The status-bar item: `Dip: 4 ranks · autodip on · attached`. It opens the menu. */
+/** The status-bar item: `Dip: 4 ranks · autodip on · attached`, and while a cell runs, for how long. It opens the menu. */
 import * as vscode from 'vscode';
 import type { HangEvent, WorkspaceStatus } from '../generated/server';
+import { going } from '../progress';
+import type { Runs } from '../runs';
 import type { Focus } from './focus';
 import type { Sessions } from '../sessions/sessions';
 import type { Pools } from './pools';
@@ -26,21 +28,32 @@ const backgrounds: Partial<Record<Mood, string>> = {
 /** How often the tooltip is made anew, in milliseconds: it says for how long a session has been there. */
 const minute = 60_000;
 
+/** How often it says anew for how long a run has been going on, in milliseconds. */
+const second = 1000;
+
 /** The item of a status bar; `hangs` says what the ranks of a workspace wait for. */
 export function showStatusBar(
   pools: Pools,
   sessions: Sessions,
   focus: Focus,
+  runs: Runs,
   hangs: (workspace: WorkspaceStatus | undefined) => readonly HangEvent[],
 ): vscode.Disposable {
   const item = vscode.window.createStatusBarItem('dip.pool', vscode.StatusBarAlignment.Left, 10);
   item.name = 'Dip Pool';
   item.command = 'dip.menu';
+  let ticking: ReturnType<typeof setInterval> | undefined;
   const update = (): void => {
     const workspace = workspaceOf(pools.workspaces, focus.folder);
     const tie = sessions.of(focus.folder);
     const { text, mood } = statusText(workspace, hangs(workspace), tie);
-    item.text = `${icons[mood]} ${text}`;
+    const run = workspace?.runs.find(({ state }) => state === 'running');
+    const since = run && going(runs.get(run.run), Date.now());
+    item.text = [`${icons[mood]} ${text}`, ...(since ? [since] : [])].join(' · ');
+    if ((run !== undefined) !== (ticking !== undefined)) {
+      clearInterval(ticking);
+      ticking = run && setInterval(update, second);
+    }
     item.tooltip = new vscode.MarkdownString(statusTooltip(workspace, pools.workspaces.length > 1, tie, Date.now()));
     item.accessibilityInformation = { label: `${text}${mood === 'running' ? ', running' : ''}`, role: 'button' };
     const colour = backgrounds[mood];
@@ -57,6 +70,7 @@ export function showStatusBar(
     item,
     new vscode.Disposable(() => {
       clearInterval(timer);
+      clearInterval(ticking);
     }),
     focus.onChange(update),
     pools.onChange(update),
