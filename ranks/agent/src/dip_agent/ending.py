@@ -61,6 +61,11 @@ class Ending:
         with self._doing(lambda: _count(len(_threads()), "thread"), self._THREADS):
             wait()
 
+    def tasks(self, cancel: Callable[[], None]) -> None:
+        """Have the tasks of asyncio cancelled, as `asyncio.run` does at its end."""
+        with self._doing(lambda: "tasks"):
+            cancel()
+
     def exit_handlers(self) -> None:
         """Run what was registered with `atexit`. Python prints what that raises."""
         with self._doing(lambda: _count(len(_processes()), "child process", "es") or "exit handlers"):

@@ -126,6 +126,7 @@ class _Process:
         self._shell.plain = self._spec.plain
         commands = self._commands if self._spec.rank is None else None
         self._shell.attach(self._publish, self._spec.script, self._keyboard, commands, self._interrupts)
+        self._io.tasks = self._shell.tasks
         self._start(randomness.renew(self._spec.seed, generators))
         while True:
             try:
@@ -315,7 +316,9 @@ class _Process:
         self._transfers.prune()
         if peak := self._peaks.end():
             reply["peak_memory"] = peak
-        if self._gpu is not None and reply.get("ename") != "KeyboardInterrupt":
+        if reply.get("ename") == "KeyboardInterrupt":
+            self._shell.tasks.cancel()
+        elif self._gpu is not None:
             self._gpu.free_if_changed()
         if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
@@ -369,6 +372,7 @@ class _Process:
         self._transfers.end_push(False)
         if not patient:
             self._commands.close()
+        ending.tasks(self._shell.tasks.cancel)
         ending.threads()
         ending.exit_handlers()
         self._commands.close()

@@ -35,6 +35,7 @@ from .commands import Commands
 from .interrupts import Interrupts
 from .keyboard import AT_A_BREAKPOINT, Keyboard, no_keyboard
 from .source import Compiler, Transformations, docstring
+from .tasks import Tasks
 from .wire import text
 
 Publish = Callable[[str, "dict[str, Any]"], None]
@@ -110,7 +111,7 @@ class Shell(InteractiveShell):
         return _Exit(self)
 
     def __init__(self, **options: Any):
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.tasks = Tasks(self._show_task)
         self._cancelled = False  # the running cell's coroutine was cancelled by an interrupt
         self._shown: BaseException | None = None  # the exception that was published last
         self._count = 1  # the execution count of the running cell
@@ -164,6 +165,7 @@ class Shell(InteractiveShell):
         self._document(script)
         builtins.input = self.raw_input_original = keyboard.input
         getpass.getpass = keyboard.getpass
+        self.tasks.install()
         sys.breakpointhook = no_keyboard("breakpoint()", AT_A_BREAKPOINT)
         # At every SystemExit IPython gives an advice that is only for terminals.
         warnings.filterwarnings("ignore", message="To exit: use 'exit', 'quit'")
@@ -375,20 +377,12 @@ class Shell(InteractiveShell):
         self.showtraceback()
 
     def run_coroutine(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a cell that awaits at top level on the shell's own event loop."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
-        task = self._loop.create_task(coroutine)
-        try:
-            return self._loop.run_until_complete(task)
-        except BaseException:
-            if task.done():
-                raise
-            # An interrupt has struck the loop itself. End the cell, too, or it would go on in the next cell's loop.
+        """Run a cell that awaits at top level on the process's event loop."""
+
+        def interrupted() -> None:
             self._cancelled = True
-            task.cancel()
-            return self._loop.run_until_complete(task)
+
+        return self.tasks.run(coroutine, interrupted)
 
     # Ours.
 
@@ -455,6 +449,11 @@ class Shell(InteractiveShell):
         if broken or beyond:
             return KeyboardInterrupt().with_traceback(tracebacks.place(err))
         return err
+
+    def _show_task(self, err: BaseException) -> None:
+        """Print the exception of a task that nobody awaits. It names the lines of the cell that made the task."""
+        content = tracebacks.describe(self, err, err.__traceback__)
+        print("A task has failed that nobody awaits:", *content["traceback"], sep="\n", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def _failing_with_body(self, magic_name: str) -> Iterator[None]:

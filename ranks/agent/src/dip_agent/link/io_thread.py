@@ -23,6 +23,7 @@ from typing import Any
 from ..interrupts import Interrupts
 from ..output import Output
 from ..system import Poller
+from ..tasks import Tasks
 from ..wire import Message
 from .channel import Channel
 from .dispatcher import Dispatcher
@@ -54,6 +55,7 @@ class IOThread(threading.Thread):
         self._handlers = list(map(getsignal, _SIGNALS))  # of signals, where the user has set none
         self._bound = threading.Event()
         self._failure: Exception | None = None  # set before `_bound`
+        self.tasks: Tasks | None = None  # what goes on while the main thread waits; it sets this as it starts
         self._stopping = False  # set by the main thread, which then wakes this one
 
     # The main thread.
@@ -73,14 +75,18 @@ class IOThread(threading.Thread):
         """
         mailbox = self.mailbox
         while True:
-            mailbox.at_socket = list(map(getsignal, _SIGNALS)) == self._handlers
+            goes_on = self.tasks is not None and self.tasks.pending
+            mailbox.at_socket = not goes_on and list(map(getsignal, _SIGNALS)) == self._handlers
             if mailbox.at_socket:
                 self._exchange()
             else:
                 self._output.wake()
             if mailbox.requests:
                 return mailbox.requests[0]
-            mailbox.wait()
+            if goes_on:
+                self.tasks.between(mailbox.set_waking, mailbox.has_requests)
+            else:
+                mailbox.wait()
 
     def reply(self, request: Message, msg_type: str, content: Any) -> None:
         """Have `next_request` or `stop` answer a request after everything printed so far.

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Callable
 
 from ..interrupts import Interrupts
 from ..system import Bell, Poller
@@ -40,6 +41,8 @@ class Mailbox:
         self._poller = Poller()
         self._bell = Bell()
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # Wakes a main thread that lets tasks go on while it waits; None: it does not.
+        self.wake_tasks: Callable[[], None] | None = None
 
     # Under the turn.
 
@@ -60,8 +63,11 @@ class Mailbox:
         self.requests.append(request)
         if threading.current_thread() is threading.main_thread():
             return  # it looks at `requests` before it waits
+        wake_tasks = self.wake_tasks  # the main thread looks at `requests` after it has changed this
         if self.at_socket:
             self._bell.ring()
+        elif wake_tasks is not None:
+            wake_tasks()
         else:
             self._calls.put(None)
 
@@ -90,6 +96,14 @@ class Mailbox:
             self._calls.get()
         elif self._bell.fd in self._poller.wait(None):
             self._bell.clear()
+
+    def set_waking(self, wake: Callable[[], None] | None) -> None:
+        """Have `wake` called for each request that is put in, in place of what ends `wait`."""
+        self.wake_tasks = wake
+
+    def has_requests(self) -> bool:
+        """Return whether a request waits."""
+        return bool(self.requests)
 
     def done(self, request: str) -> None:
         """Note that a request needs nothing more than that its reply is sent."""
