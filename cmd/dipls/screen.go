@@ -106,12 +106,8 @@ func (s *screen) standing() bool {
 	return s.drawn > 0
 }
 
-func eraseLines(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\x1b[%dA\r\x1b[J", n)
-}
+// eraseLines erases the n lines above the cursor, one by one: what is erased from the first line of tmux down to the end of its screen goes to its history.
+func eraseLines(n int) string { return strings.Repeat("\x1b[1A\r\x1b[2K", n) }
 
 // say writes a text of dipls' own, broken between words before the terminal would break it inside of words.
 func (s *screen) say(text string) {

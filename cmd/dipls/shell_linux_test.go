@@ -2,16 +2,12 @@ package main
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-
-	"dipls/internal/testpython"
 )
 
 // typist sits at a terminal.
@@ -97,76 +93,33 @@ func TestShellAtTerminal(t *testing.T) {
 
 // What stands on the screen, with Python.
 func TestShellOnScreen(t *testing.T) {
-	tmux, err := exec.LookPath("tmux")
-	if err != nil {
-		t.Skip("no tmux")
-	}
-	python := testpython.Need(t)
+	t.Parallel()
 	for _, columns := range []string{"120", "60"} {
 		t.Run(columns, func(t *testing.T) {
-			place := t.TempDir()
-			runtime, err := os.MkdirTemp("", "d")
-			if err != nil {
-				t.Fatal(err)
-			}
-			mark := filepath.Base(runtime)
-			t.Cleanup(func() {
-				checkNothingLeft(t, mark, runtime)
-				os.RemoveAll(runtime)
-			})
-			server := filepath.Join(runtime, "tmux")
-			at := func(args ...string) string {
-				t.Helper()
-				cmd := exec.Command(tmux, append([]string{"-u", "-S", server, "-f", "/dev/null"}, args...)...)
-				cmd.Env = append(os.Environ(), "HOME="+place, "XDG_STATE_HOME="+place, "XDG_RUNTIME_DIR="+runtime, "DIPLS_RUNTIME_DIR="+runtime,
-					"DIPLS_PYTHON="+python, "DIPLS_TEST_MARK="+mark, "NO_COLOR=1", "LC_ALL=C.UTF-8")
-				cmd.Dir = place
-				out, err := cmd.CombinedOutput()
-				if err != nil {
-					t.Fatalf("tmux %q: %v\n%s", args, err, out)
-				}
-				return string(out)
-			}
-			shows := func(want string) (screen string) {
-				t.Helper()
-				for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-					if screen = at("capture-pane", "-p", "-J"); strings.Contains(screen, want) {
-						return screen
-					}
-				}
-				t.Fatalf("%q is not on the screen:\n%s", want, screen)
-				return ""
-			}
-			at("new-session", "-d", "-x", columns, "-y", "40", "dipls shell -n 2; dipls stop; echo exit $?; sleep 1000")
-			defer func() {
-				if t.Failed() { // the session is ended all the same
-					at("send-keys", "C-c", "C-d")
-					shows("exit")
-				}
-				at("kill-server")
-			}()
-			shows("local>")
-			at("send-keys", "größe = {'a': 1, 'bc': 2}", "Enter")
-			shows("1, 'bc': 2}\nlocal>")
-			at("send-keys", "größe['b", "Tab", "']", "Enter")
-			shows("Out[2]: 2\nlocal>")
-			at("send-keys", "%on ranks", "Enter")
-			shows("all ranks>")
-			at("send-keys", "import time", "Enter")
-			shows("ranks 0-1>")
-			at("send-keys", "for i in range(2):", "Enter", "print('rank line', i)", "Enter", "Enter")
-			shows("rank line 0\nrank line 1\n")
-			at("send-keys", "time.sleep(600)", "Enter")
-			shows("time.sleep(600) · 0-1 of 2 running")
-			at("send-keys", "C-c")
-			shows("interrupted after")
-			at("send-keys", "Up", "C-u", "C-r", "print")
-			shows("print('rank line', i)")
-			at("send-keys", "C-g", "C-c")
-			at("send-keys", "%%dip local", "Enter", "größe", "Enter", "Enter")
-			shows("{'a': 1, 'bc': 2}")
-			at("send-keys", "C-d")
-			shows("exit 0")
+			t.Parallel()
+			p := openPane(t, columns, "dipls shell -n 2; dipls stop", nil)
+			p.shows("local>")
+			p.types("größe = {'a': 1, 'bc': 2}", "Enter")
+			p.shows("1, 'bc': 2}\nlocal>")
+			p.types("größe['b", "Tab", "']", "Enter")
+			p.shows("Out[2]: 2\nlocal>")
+			p.types("%on ranks", "Enter")
+			p.shows("all ranks>")
+			p.types("import time", "Enter")
+			p.shows("ranks 0-1>")
+			p.types("for i in range(2):", "Enter", "print('rank line', i)", "Enter", "Enter")
+			p.shows("rank line 0\nrank line 1\n")
+			p.types("time.sleep(600)", "Enter")
+			p.shows("time.sleep(600) · 0-1 of 2 running")
+			p.types("C-c")
+			p.shows("interrupted after")
+			p.types("Up", "C-u", "C-r", "print")
+			p.shows("print('rank line', i)")
+			p.types("C-g", "C-c")
+			p.types("%%dip local", "Enter", "größe", "Enter", "Enter")
+			p.shows("{'a': 1, 'bc': 2}")
+			p.types("C-d")
+			p.shows("exit 0")
 		})
 	}
 }

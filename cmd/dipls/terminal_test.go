@@ -65,7 +65,7 @@ func TestTerminalStatusLine(t *testing.T) {
 	if _, err := term.err.Write([]byte("a log line\n")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := text.String(), "\x1b[2A\r\x1b[Ja log line\n"; got != want {
+	if got, want := text.String(), "\x1b[1A\r\x1b[2K\x1b[1A\r\x1b[2Ka log line\n"; got != want {
 		t.Errorf("wrote %q, want %q", got, want)
 	}
 
