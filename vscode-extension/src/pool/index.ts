@@ -97,6 +97,13 @@ export class Pool implements vscode.Disposable {
       command('dip.variables.refresh', () => {
         variables.refresh();
       }),
+      command('dip.variables.filter', () => {
+        variables.chooseFilter();
+      }),
+      command('dip.variables.clearFilter', () => {
+        variables.setFilter('');
+      }),
+      command('dip.variables.compare', (node: VariableNode) => variables.compare(node)),
       command('dip.variables.push', (node: VariableNode, nodes?: VariableNode[]) => variables.push(nodes ?? [node])),
       command('dip.variables.pull', (node: VariableNode, nodes?: VariableNode[]) => variables.pull(nodes ?? [node])),
     );

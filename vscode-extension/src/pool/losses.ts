@@ -2,7 +2,7 @@
 import type { CommandArguments, CommandName, VariablesReply, WorkspaceStatus } from '../generated/server';
 import { LOCAL } from '../ranks';
 import { hasPool } from './rows';
-import { busyProcesses, merge, none } from './variables';
+import { busyProcesses, isModule, merge, none } from './variables';
 import { count } from './words';
 
 /** The processes that a command ends. */
@@ -43,8 +43,10 @@ export interface Question {
 export function question(found: Ends, held: VariablesReply, size: number): Question | undefined {
   const ending = (process: number) => (process === LOCAL ? found.local : found.ranks);
   const busy = [...busyProcesses(held.busy ?? '')].some(ending);
-  const names = merge(none, held, () => false).rows.filter(({ values }) =>
-    values.some(({ local, ranks }) => (local && found.local) || (ranks.length > 0 && found.ranks)),
+  const names = merge(none, held, () => false).rows.filter(
+    (row) =>
+      !isModule(row) &&
+      row.values.some(({ local, ranks }) => (local && found.local) || (ranks.length > 0 && found.ranks)),
   );
   if (!busy && names.length === 0) {
     return undefined;

@@ -70,17 +70,13 @@ function join(values: Value[], value: Value): Value[] {
 }
 
 /**
- * The variables after an answer, which replaces the one before. Modules are left out: there are many, and they are neither
- * pushed nor pulled. A busy process has not answered; what it held before is kept if it is still the same process (`stays`).
+ * The variables after an answer, which replaces the one before. Data comes first, then functions, classes and modules. A busy process has not answered; what it held before is kept if it is still the same process (`stays`).
  */
 export function merge(before: Variables, reply: VariablesReply, stays: (process: number) => boolean): Variables {
   const busy = busyProcesses(reply.busy ?? '');
   const rows = new Map<string, Value[]>();
   for (const { name, values } of reply.variables) {
-    const kept = values.filter(({ kind }) => kind !== 'module').map(valueOf);
-    if (kept.length > 0) {
-      rows.set(name, kept);
-    }
+    rows.set(name, values.map(valueOf));
   }
   for (const { name, values } of before.rows) {
     for (const value of values) {
@@ -91,10 +87,47 @@ export function merge(before: Variables, reply: VariablesReply, stays: (process:
     }
   }
   return {
-    rows: [...rows].map(([name, values]) => ({ name, values })).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    rows: [...rows]
+      .map(([name, values]) => ({ name, values }))
+      .sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1)),
     busy: reply.busy ?? '',
     more: reply.more ?? 0,
   };
+}
+
+/** What is listed after what: what a cell has made before what it has defined or imported. */
+const kinds = ['instance', 'function', 'class', 'module'];
+
+function place({ values }: Row): number {
+  return Math.max(0, kinds.indexOf(values[0]?.object.kind ?? ''));
+}
+
+/** Whether a row is of a module, which is neither pushed nor pulled, and no loss. */
+export function isModule({ values }: Row): boolean {
+  return values.every(({ object }) => object.kind === 'module');
+}
+
+/** What a value consists of, as rows in its own order. */
+export function membersOf(reply: VariablesReply): Row[] {
+  return reply.variables.map(({ name, values }) => ({ name, values: values.map(valueOf) }));
+}
+
+/** The rows in which each word of a text is part of the name or of a type. */
+export function filtered(rows: readonly Row[], text: string): readonly Row[] {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  return rows.filter(({ name, values }) => {
+    const about = [name, ...values.map(({ object }) => typeText(object))].join(' ').toLowerCase();
+    return words.every((word) => about.includes(word));
+  });
+}
+
+/** Where a value lives, in a pool of so many ranks: `all ranks`, `everywhere`, `local`, `rank 2 only`, `ranks 0,2`. */
+export function where(value: Pick<Value, 'local' | 'ranks'>, size: number, hostOf?: HostOf): string {
+  const all = size > 1 && value.ranks.length === size;
+  if (all) {
+    return value.local ? 'everywhere' : 'all ranks';
+  }
+  return holders(value, hostOf) + (!value.local && value.ranks.length === 1 && size > 1 ? ' only' : '');
 }
 
 /** Who has a value: `local`, `rank 2`, `local and ranks 0-3`. */
@@ -109,30 +142,26 @@ export function typeText({ type, shape, dtype, device, length }: VariableValue):
   return [name + size, dtype, device].filter(Boolean).join(' ');
 }
 
-/** The text after a name: the type, the value if there is only one, and who has it. */
-export function rowText(row: Row, hostOf?: HostOf): string {
+/** The text after a name, in a pool of so many ranks: where it lives, the type, and the value if there is only one. */
+export function rowText(row: Row, size = 0, hostOf?: HostOf): string {
   const [first, second] = row.values;
   if (!first) {
     return '';
   }
   if (!second) {
-    return valueText(first, true, hostOf);
+    return [where(first, size, hostOf), valueText(first, true)].filter(Boolean).join(' · ');
   }
   const types = new Set(row.values.map((value) => typeText(value.object)));
   const local = row.values.some((value) => value.local);
   const ranks = row.values.flatMap((value) => value.ranks).sort((a, b) => a - b);
-  return `${types.size === 1 ? [...types].join() : `${types.size} types`} · ${row.values.length} values · ${holders({ local, ranks }, hostOf)}`;
+  const type = types.size === 1 ? [...types].join() : `${types.size} types`;
+  return `${where({ local, ranks }, size, hostOf)} · ≠ ${row.values.length} values · ${type}`;
 }
 
-/** The text of a value: with its processes, or, as one of several, with the text in which arrays differ. */
-export function valueText(value: Value, withWhose: boolean, hostOf?: HostOf): string {
-  const { object } = value;
-  const parts = [
-    typeText(object),
-    object.shape && withWhose ? '' : object.text,
-    withWhose ? holders(value, hostOf) : '',
-  ];
-  return parts.filter((part) => part !== '').join(' · ');
+/** The type of a value, and its text. Where it stands alone, an array goes without. */
+export function valueText({ object }: Value, alone: boolean): string {
+  const text = (object.shape && alone) || object.kind === 'module' ? '' : object.text;
+  return [typeText(object), text].filter((part) => part !== '').join(' · ');
 }
 
 /** Everything about a value, a line each. */
@@ -144,6 +173,66 @@ export function valueDetails({ local, ranks, object }: Value, hostOf?: HostOf): 
     ...(object.bytes === undefined ? [] : [bytes(object.bytes)]),
     holders({ local, ranks }, hostOf),
   ];
+}
+
+/** How much of a value is shown beside another one. */
+const columnWidth = 44;
+
+/**
+ * A value, or what it consists of, side by side: a column for each group of processes that agree, and a mark at each line in which they
+ * do not. `digests` are those of the value's arrays, if there are any.
+ */
+export function comparison(
+  name: string,
+  row: Row,
+  digests: readonly Value[],
+  members: readonly Row[],
+  hostOf?: HostOf,
+): string {
+  const groups = digests.length > 0 ? digests : row.values;
+  const lines: [string, string[]][] = [
+    ['type', groups.map(({ object }) => object.type)],
+    ['shape', groups.map(({ object }) => (object.shape ? `(${object.shape.join(', ')})` : ''))],
+    ['dtype', groups.map(({ object }) => object.dtype ?? '')],
+    ['device', groups.map(({ object }) => object.device ?? '')],
+    ['length', groups.map(({ object }) => (object.shape ? '' : (object.length?.toString() ?? '')))],
+    ['digest', groups.map(({ object }) => object.digest ?? '')],
+    ['value', groups.map(({ object }) => object.text)],
+  ];
+  const table = (heads: string[], rows: [string, string[]][]): string[] => {
+    const first = Math.max(...rows.map(([label]) => label.length), 6);
+    const cut = (text: string): string => (text.length > columnWidth ? `${text.slice(0, columnWidth - 1)}…` : text);
+    const widths = heads.map((head, i) =>
+      Math.max(head.length, ...rows.map(([, cells]) => cut(cells[i] ?? '').length)),
+    );
+    const line = (label: string, mark: string, cells: string[]): string =>
+      `${label.padEnd(first)} ${mark} ${cells.map((cell, i) => cut(cell).padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd();
+    return [
+      line('', ' ', heads),
+      ...rows.map(([label, cells]) => line(label, new Set(cells).size > 1 ? '≠' : ' ', cells)),
+    ];
+  };
+  const heads = groups.map((group) => holders(group, hostOf));
+  const differ = members.filter(({ values }) => values.length > 1);
+  const same = members.length - differ.length;
+  return [
+    groups.length > 1 ? `${name}: ${groups.length} different values` : `${name}: the same on ${heads.join()}`,
+    '',
+    ...table(
+      heads,
+      lines.filter(([, cells]) => cells.some((cell) => cell !== '')),
+    ),
+    ...differ.flatMap((member) => [
+      '',
+      `${name}${member.name}: ${member.values.length} different values`,
+      ...table(
+        member.values.map((value) => holders(value, hostOf)),
+        [['value', member.values.map((value) => valueText(value, false))]],
+      ),
+    ]),
+    ...(members.length > 0 ? ['', same === 1 ? '1 member is the same' : `${same} members are the same`] : []),
+    '',
+  ].join('\n');
 }
 
 /** The icon of a kind of object. */
@@ -162,7 +251,7 @@ export function kindIcon(object: VariableValue): string {
 
 /** Whether the local namespace has a variable, so that it can be pushed. */
 export function canPush(row: Row): boolean {
-  return row.values.some((value) => value.local);
+  return !isModule(row) && row.values.some((value) => value.local);
 }
 
 /** The rank that a variable is pulled from: 0, as `%dipull` has it, or the first that has it; undefined if none has. */
