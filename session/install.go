@@ -42,8 +42,15 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 		q.over("")
 		return refused
 	}
-	q.working("Installing " + names)
-	if err := host.InstallMissing(q.ctx, missing.Python, missing.Missing, progress{q}); err != nil {
+	log, err := host.InstallLog(missing.Python)
+	if err != nil {
+		q.over(err.Error())
+		return err
+	}
+	defer log.Close()
+	q.working(fmt.Sprintf("Installing %s; what pip says goes to %s", names, log.Name()))
+	if err := host.InstallMissing(q.ctx, missing.Python, missing.Missing, log); err != nil {
+		err = fmt.Errorf("%w; all that pip said is in %s", err, log.Name())
 		if cause := context.Cause(q.ctx); cause != nil {
 			err = cause
 		}
@@ -52,17 +59,4 @@ func (s *Session) offerInstall(ctx context.Context, by Caller, missing *host.Mis
 	}
 	q.over("installed")
 	return nil
-}
-
-// progress passes on lines of output as the progress of the work.
-type progress struct{ q *question }
-
-// Write implements [io.Writer].
-func (p progress) Write(b []byte) (int, error) {
-	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimSpace(line); line != "" {
-			p.q.working(line)
-		}
-	}
-	return len(b), nil
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -48,9 +50,17 @@ runs where the file says so for all of its cells ("# dip: remote" at its top).`,
 func readCells(path string) (*cells.File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("cannot read the file: %w", err)
+		return nil, usagef("cannot read %s: %w", path, fileFault(err))
 	}
 	return cells.Parse(string(text)), nil
+}
+
+// fileFault is what is wrong with a file that a message names: which of the system's calls has failed is for programmers.
+func fileFault(err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 func writeCellsJSON(w io.Writer, file *cells.File) error {

@@ -92,7 +92,7 @@ Sessions outlive the editor: "dipls sessions" lists those that live, "dipls atta
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newLSP(), newCells(), newCheck(), newDoctor(), newTrust(), newVersion())

@@ -82,7 +82,7 @@ func existing(flag, path string, folder bool) (string, error) {
 	info, err := os.Stat(absolute)
 	switch {
 	case err != nil:
-		return "", usagef("%s: %w", flag, err)
+		return "", usagef("%s %s: %w", flag, path, fileFault(err))
 	case info.IsDir() != folder:
 		return "", usagef("%s %s: it is %s", flag, path, map[bool]string{true: "no folder", false: "no file"}[folder])
 	}

@@ -70,7 +70,7 @@ func CheckFiles(ctx context.Context, python string, files []wire.CheckRequest, e
 
 // notPython says why a program that was taken for an interpreter has not done what one does. said is what it has printed.
 func notPython(ctx context.Context, python, said string) error {
-	if _, err := Probe(ctx, python); err != nil {
+	if _, err := Probe(ctx, python); err != nil { // it may be too old, as well
 		return err
 	}
 	return fmt.Errorf("%s could not compile the cells: %s", python, lastLine(said))

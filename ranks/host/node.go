@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,8 +94,14 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 			n.Wait()
 		}
 	}()
+	notPython := func(err error) error {
+		if spec.Command != nil || ctx.Err() != nil {
+			return err
+		}
+		return cmp.Or(here().isPython(ctx, spec.Python), err)
+	}
 	if err := n.awaitGuard(ctx); err != nil {
-		return nil, err
+		return nil, notPython(err)
 	}
 	// The guard runs before the directory is made. So it is removed whenever we are killed.
 	if err := dir.make(); err != nil {
@@ -118,7 +125,7 @@ func launch(ctx context.Context, spec NodeSpec, dir *runtimeDir) (_ *localNode, 
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("node is not ready: %w%s", context.Cause(ctx), n.output.suffix())
 	case err != nil:
-		return nil, n.diedEarly(ctx, errors.Join(writeErr, err))
+		return nil, notPython(n.diedEarly(ctx, errors.Join(writeErr, err)))
 	}
 	if n.id, err = ReadReady(line, spec.Python, &n.output.NodeOutput); err != nil {
 		return nil, err

@@ -103,7 +103,7 @@ func FindPython(option, value, dir string) (Interpreter, error) {
 		}
 		path, err := exec.LookPath(c.value)
 		if err != nil {
-			return Interpreter{}, fmt.Errorf("%s: %w", c.why, err)
+			return Interpreter{}, fmt.Errorf("%s %s: %s", c.why, c.value, whyNoProgram(c.value, err))
 		}
 		return absInterpreter(path, c.why)
 	}
@@ -144,6 +144,23 @@ func FindPython(option, value, dir string) (Interpreter, error) {
 	}
 	return Interpreter{}, fmt.Errorf("no Python found: install Python 3, make a .venv beside the file, or name an interpreter with %s or DIPLS_PYTHON%s",
 		option, passed)
+}
+
+// whyNoProgram says why a path or name is no program that can be started.
+func whyNoProgram(value string, err error) string {
+	info, statErr := os.Stat(value)
+	python, isEnv := pythonIn(value)
+	switch {
+	case isEnv:
+		return "that is a directory; its interpreter is " + python
+	case statErr == nil && info.IsDir():
+		return "that is a directory, and no interpreter is in it"
+	case errors.Is(err, fs.ErrPermission):
+		return "that file may not be executed"
+	case strings.Contains(value, "/"):
+		return "there is no such file"
+	}
+	return "no program of that name is on the PATH"
 }
 
 // trusted reports whether a file, directory or link belongs to the user or to root.
@@ -220,7 +237,7 @@ func (o Observer) Probe(ctx context.Context, python string, extraPath ...string)
 		return PythonInfo{}, fmt.Errorf("%s does not answer: %w", python, ctx.Err())
 	}
 	if err = cmp.Or(err, printed.failure()); err != nil {
-		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: %w: %s", python, err, lastLine(string(printed.Err)))
+		return PythonInfo{}, cmp.Or(o.isPython(ctx, python), fmt.Errorf("%s: %w: %.200s", noPython(python), err, lastLine(string(printed.Err))))
 	}
 	out := printed.Out
 	var answer struct {
@@ -229,7 +246,7 @@ func (o Observer) Probe(ctx context.Context, python string, extraPath ...string)
 	}
 	// The answer is the last line: a sitecustomize may print, too.
 	if err := json.Unmarshal([]byte(lastLine(string(out))), &answer); err != nil {
-		return PythonInfo{}, fmt.Errorf("%s does not work as a Python interpreter: it answered %.100q", python, out)
+		return PythonInfo{}, cmp.Or(o.isPython(ctx, python), fmt.Errorf("%s: it answered %.100q", noPython(python), out))
 	}
 	v := answer.Version
 	info := PythonInfo{Python: python, Version: fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]), Packages: answer.Packages}
@@ -239,6 +256,27 @@ func (o Observer) Probe(ctx context.Context, python string, extraPath ...string)
 	}
 	return info, nil
 }
+
+// isPython is an error unless a program says that it is Python. It is asked only once something has gone wrong.
+func (o Observer) isPython(ctx context.Context, program string) error {
+	printed, err := o.Run(ctx, []string{program}, "-V")
+	said := strings.TrimSpace(string(printed.Out) + string(printed.Err))
+	if strings.HasPrefix(said, "Python ") {
+		return nil
+	}
+	first, _, _ := strings.Cut(said, "\n")
+	answer := fmt.Sprintf("it answered %.100q", first)
+	if said == "" {
+		err = cmp.Or(err, printed.failure(), errors.New("exit status 0"))
+		if number, ok := errors.AsType[syscall.Errno](err); ok {
+			err = number // it could not be started, and the system's call is for programmers
+		}
+		answer = fmt.Sprintf("it said nothing (%v)", err)
+	}
+	return fmt.Errorf("%s: asked for its version, %s; name another one with --python, or by the setting dip.python", noPython(program), answer)
+}
+
+func noPython(program string) string { return program + " does not work as a Python interpreter" }
 
 // Missing lists the distributions that the agent needs and the interpreter lacks or has in a version that is too old.
 func (i PythonInfo) Missing() []string {
@@ -336,6 +374,22 @@ func PrivatePackages(python string) (string, error) {
 	return filepath.Join(cache, "packages", hex.EncodeToString(sum[:8])), nil
 }
 
+// InstallLog makes an empty file for what pip says while it adds to [PrivatePackages]. It lies beside that directory.
+func InstallLog(python string) (*os.File, error) {
+	dir, err := PrivatePackages(python)
+	if err != nil {
+		return nil, err
+	}
+	if err := private.Dir(filepath.Dir(dir)); err != nil {
+		return nil, fmt.Errorf("install packages: %w", err)
+	}
+	log, err := os.OpenFile(dir+".log", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("install packages: %w", err)
+	}
+	return log, nil
+}
+
 // InstallMissing adds distributions to [PrivatePackages], with the interpreter's own pip. It succeeds or changes nothing. The user's environment is
 // never touched. pip's output goes to progress.
 func InstallMissing(ctx context.Context, python string, missing []string, progress io.Writer) error {
@@ -410,7 +464,7 @@ func runPip(ctx context.Context, python, target string, missing []string, progre
 	case offline(text):
 		return fmt.Errorf("install %s: the package index cannot be reached: check the network, or set PIP_INDEX_URL to a mirror", strings.Join(missing, ", "))
 	default:
-		return fmt.Errorf("install %s: %w: %s", strings.Join(missing, ", "), err, lastLine(text))
+		return fmt.Errorf("install %s: pip failed: %s", strings.Join(missing, ", "), cmp.Or(lastLine(text), err.Error()))
 	}
 }
 

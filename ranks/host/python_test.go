@@ -62,8 +62,10 @@ func TestFindPython(t *testing.T) {
 		{".venv above", "", deep, "", "", "", "path", beside, filepath.Join(root, "a", ".venv"), ""},
 		{"PATH", "", elsewhere, "", "", "", "path", onPath, "python3 on PATH", ""},
 		{"none", "", elsewhere, "", "", "", "empty", "", "", "no Python found: install Python 3"},
-		{"bad flag", filepath.Join(root, "nothing"), deep, fromEnv, "", "", "path", "", "", "--python: "},
-		{"bad DIPLS_PYTHON", "", deep, "nosuch", "", "", "path", "", "", "DIPLS_PYTHON: "},
+		{"a directory", filepath.Join(root, "venv"), deep, "", "", "", "path", "", "", "that is a directory; its interpreter is " + venv},
+		{"an empty directory", filepath.Join(root, "empty"), deep, "", "", "", "path", "", "", "that is a directory, and no interpreter is in it"},
+		{"bad flag", filepath.Join(root, "nothing"), deep, fromEnv, "", "", "path", "", "", "--python "},
+		{"bad DIPLS_PYTHON", "", deep, "nosuch", "", "", "path", "", "", "DIPLS_PYTHON nosuch: no program of that name is on the PATH"},
 		{"bad virtualenv", "", deep, "", "empty", "", "path", "", "", "has no bin/python: deactivate it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -123,8 +125,10 @@ func TestProbe(t *testing.T) {
 	for _, test := range []struct{ name, body, err string }{
 		{"old", `echo '{"version": [3, 8, 2], "packages": {}}'`, "is Python 3.8.2, but 3.9 or later is needed"},
 		{"python 2", `echo '{"version": [2, 7, 18], "packages": {}}'`, "is Python 2.7.18, but 3.9 or later"},
-		{"no python", `echo hello`, "does not work as a Python interpreter: it answered"},
-		{"broken", "echo 'dyld: no such library' >&2; exit 127", "exit status 127: dyld: no such library"},
+		{"no python", `echo hello`, "does not work as a Python interpreter: asked for its version, it answered \"hello\"; name another one with --python"},
+		{"broken", "echo 'dyld: no such library' >&2; exit 127", `asked for its version, it answered "dyld: no such library"`},
+		{"silent", "exit 3", "it said nothing (exit status 3)"},
+		{"broken inside", `[ "$1" = -V ] && echo Python 3.12.1 || { echo 'no json' >&2; exit 1; }`, "does not work as a Python interpreter: exit status 1: no json"},
 	} {
 		python := script(t, filepath.Join(dir, test.name), test.body)
 		if info, err := Probe(testContext(t), python); err == nil || !strings.Contains(err.Error(), test.err) {
@@ -219,7 +223,7 @@ func TestInstallMissing(t *testing.T) {
 	for mode, want := range map[string]string{
 		"nopip":   "has no pip: run '" + python + " -m ensurepip'",
 		"offline": "the package index cannot be reached",
-		"bad":     "install pyzmq: exit status 1: ERROR: No matching distribution found for pyzmq",
+		"bad":     "install pyzmq: pip failed: ERROR: No matching distribution found for pyzmq",
 	} {
 		t.Setenv("PIP_MODE", mode)
 		if err := InstallMissing(testContext(t), python, missing, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), want) {

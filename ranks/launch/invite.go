@@ -132,7 +132,7 @@ func Read(r io.Reader) (*Invited, error) {
 	data = bytes.TrimSpace(data)
 	i := &Invited{}
 	if err := json.Unmarshal(data[bytes.LastIndexByte(data, '\n')+1:], &i.startup); err != nil {
-		return nil, fmt.Errorf("this is no start-up of dipls: its last line is no JSON: %w", err)
+		return nil, fmt.Errorf("this is no start-up of dipls: its last line is no JSON")
 	}
 	for _, needed := range []string{"addresses", "certificate", "token", "agent"} {
 		if i.startup[needed] == nil {
