@@ -31,8 +31,20 @@ type Run struct {
 	cellLine  int           // 1-based line on which the cell began
 	line, end int           // 1-based lines that the code took, both inclusive
 
-	interrupts int // how often the user has asked for its end
+	asks       bool // it waits for the user's answer to a question; set by [board.lastRun]
+	interrupts int  // how often the user has asked for its end
 }
+
+// Outcome is how it goes or went, in few words.
+func (r *Run) Outcome() string {
+	if r.asks {
+		return "… waiting for your answer"
+	}
+	return r.Run.Outcome()
+}
+
+// hasNotBegun reports whether no process has begun its part.
+func (r *Run) hasNotBegun() bool { return r.State != view.Ended && len(r.Parts) == 0 }
 
 // Stale reports whether a cell is no longer what ran.
 func (r *Run) Stale(c cells.Cell) bool { return !r.text.SameCode(docs.TextOf(c)) }
@@ -55,6 +67,7 @@ type board struct {
 	last  map[cellKey]*Run // the last run of each cell as a whole
 	hung  map[string]*Run  // whose ranks wait for something, or whose code for its user
 	pools map[*workspace]*event.PoolState
+	posed map[*workspace]int // how many questions are open that runs wait for
 }
 
 type cellKey struct {
@@ -65,7 +78,7 @@ type cellKey struct {
 func newBoard(docs *docs.Store, changed func(change)) *board {
 	b := &board{
 		docs: docs, changed: changed, runs: map[string]*Run{}, last: map[cellKey]*Run{}, hung: map[string]*Run{},
-		pools: map[*workspace]*event.PoolState{},
+		pools: map[*workspace]*event.PoolState{}, posed: map[*workspace]int{},
 	}
 	return b
 }
@@ -405,6 +418,7 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 	defer b.mu.Unlock()
 	if r := b.last[cellKey{doc, cell}]; r != nil {
 		c := r.clone()
+		c.asks = b.posed[r.workspace] > 0 && r.hasNotBegun()
 		for _, other := range b.hung {
 			if other != r && other.Doc == doc && other.Cell == cell {
 				c.Hangs = append(c.Hangs, other.Hangs...)
@@ -414,6 +428,24 @@ func (b *board) lastRun(doc uri.URI, cell docs.CellID) (Run, bool) {
 		return c, true
 	}
 	return Run{}, false
+}
+
+// wait enters that n more questions, or fewer, are open that runs of a workspace wait for.
+func (b *board) wait(w *workspace, n int) {
+	var c change
+	b.mu.Lock()
+	if b.posed[w] += n; b.posed[w] == 0 {
+		delete(b.posed, w)
+	}
+	for _, r := range b.last {
+		if r.workspace == w && r.hasNotBegun() {
+			c.add(cellChange(r))
+		}
+	}
+	b.mu.Unlock()
+	if !c.empty() {
+		b.changed(c)
+	}
 }
 
 // runOfCell is what lenses show of a cell's last run.

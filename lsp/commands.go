@@ -140,6 +140,9 @@ var commands = []Command{
 	waiting(define("showOutput", "Show output",
 		"Opens in the editor what a run has printed, folded (`window/showDocument`). A client that cannot do that opens `path` itself.",
 		`{"path": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1/output.txt", "shown": true}`, (*server).showOutput)),
+	define("showQuestion", "Show question",
+		"Asks the user once more what has not been answered, such as whether an interpreter may run: the message may be hidden by now.",
+		`{"shown": 1}`, (*server).showQuestion),
 	waiting(define("sessions", "Sessions",
 		"Lists the user's sessions on this host that outlive their clients, with a line of `text` for each. `keep` is in seconds, -1 for ever. "+
 			"Of one with a `problem` only what its directory tells is known.",

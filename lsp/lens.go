@@ -311,6 +311,8 @@ func (l *lenses) command(d *docs.Snapshot, c cells.Cell, n lens) (cmd protocol.C
 	}
 	r, ran := l.s.board.lastRun(d.URI, n.cell)
 	switch {
+	case ran && n.kind == lensOutcome && r.asks:
+		return lensCommand(r.outcomeAt(c, ""), "showQuestion", whereArgs{URI: d.URI}), true
 	case ran && n.kind == lensOutcome && r.Journal == "":
 		return lensCommand(r.outcomeAt(c, l.s.going(&r)), "", nil), true
 	case ran && n.kind == lensOutcome:

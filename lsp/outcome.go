@@ -11,11 +11,19 @@ import (
 
 // outcomeAt returns a run's outcome at a cell as it is now: it also says how long it has been [server.going], or if the cell is no longer what ran.
 func (r *Run) outcomeAt(c cells.Cell, going string) string {
+	if r.asks {
+		going = "" // it is the user who takes that long
+	}
 	return r.at(c, view.Joined(r.Outcome(), going))
 }
 
 // hintAt returns a run's hint at a cell as it is now, likewise.
-func (r *Run) hintAt(c cells.Cell, going string) string { return r.at(c, view.Joined(r.Hint(), going)) }
+func (r *Run) hintAt(c cells.Cell, going string) string {
+	if r.asks {
+		return r.outcomeAt(c, going)
+	}
+	return r.at(c, view.Joined(r.Hint(), going))
+}
 
 func (r *Run) at(c cells.Cell, text string) string {
 	if r.Stale(c) {

@@ -104,7 +104,7 @@ func (q *questions) cancelOf(one *question, told *event.Question) func() {
 // answer asks the user and returns the answer. If the editor cannot ask, the default is the answer, and the user is told.
 func (q *questions) answer(one *question, told *event.Question) {
 	level := typeOfLevel(told.Level)
-	chosen, err := q.s.client.TryAsk(one.asking, level, told.Text, told.Choices...)
+	chosen, err := q.s.posed.ask(one.asking, one.w, true, level, told.Text, told.Choices...)
 	if one.asking.Err() != nil {
 		return
 	}

@@ -166,7 +166,7 @@ func TestCommandsWaitForSettings(t *testing.T) {
 	}
 }
 
-// A question whose setting has changed is taken back, before anything else is run.
+// A cell that waits for the answer to a question says so, and leads to it. A question whose setting has changed is taken back, before anything else is run.
 func TestQuestionIsOverWithItsSetting(t *testing.T) {
 	noPythonNamed(t)
 	folder, python := hostile(t, true)
@@ -181,9 +181,44 @@ func TestQuestionIsOverWithItsSetting(t *testing.T) {
 		}},
 	})
 	e.Open("a.py", "print one\n")
+	const waits = "… waiting for your answer"
+	outcome := func() (summary string, lenses []string) {
+		document := lsptest.Object{"textDocument": lsptest.Object{"uri": e.URI("a.py")}}
+		var answer struct{ Cells []struct{ Summary string } }
+		must(t, e.Call("dip/cells", document, &answer))
+		var list []lsptest.Object
+		must(t, e.Call("textDocument/codeLens", document, &list))
+		for _, lens := range list {
+			var resolved struct {
+				Command struct{ Title, Command string }
+			}
+			must(t, e.Call("codeLens/resolve", lens, &resolved))
+			lenses = append(lenses, resolved.Command.Title+" "+resolved.Command.Command)
+		}
+		return answer.Cells[0].Summary, lenses
+	}
 	e.Command("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1}, nil)
-	e.Await("the question", lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python))
+	asks := []lsptest.Condition{lsptest.Method("window/showMessageRequest"), lsptest.Contains("message", python)}
+	e.Await("the question", asks...)
+	if summary, lenses := outcome(); summary != waits || !slices.Contains(lenses, waits+" dip.showQuestion") {
+		t.Errorf("%q, %q", summary, lenses)
+	}
+	e.Mark()
+	var shown struct{ Shown int }
+	if e.Command("dip.showQuestion", lsptest.Object{"uri": e.URI("a.py")}, &shown); shown.Shown != 1 {
+		t.Error(shown)
+	}
+	e.Await("the question once more", asks...)
+	e.Await("that the first one is taken back", lsptest.Method("$/cancelRequest"))
+	e.Mark()
 	e.Settings(lsptest.Object{"python": "/bin/sh"})
 	e.Await("that it is taken back", lsptest.Method("$/cancelRequest"))
 	close(choose)
+	await(t, "that the cell waits no more", func() bool {
+		summary, _ := outcome()
+		return summary != waits
+	})
+	if e.Command("dip.showQuestion", lsptest.Object{}, &shown); shown.Shown != 0 {
+		t.Error(shown)
+	}
 }

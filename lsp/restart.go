@@ -142,7 +142,10 @@ func (r *restart) offer(text string, o *restartOffer) {
 	r.mu.Unlock()
 	r.s.goOn("a question", func() {
 		defer withdraw()
-		chosen := r.s.client.Ask(ctx, protocol.MessageTypeInfo, text, o.action)
+		chosen, err := r.s.posed.ask(ctx, o.w, false, protocol.MessageTypeInfo, text, o.action)
+		if err != nil && ctx.Err() == nil {
+			r.s.client.ShowMessage(protocol.MessageTypeInfo, text)
+		}
 		r.mu.Lock()
 		delete(r.open, o)
 		r.mu.Unlock()

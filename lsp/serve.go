@@ -86,6 +86,7 @@ type server struct {
 	announcer *announcer
 	inputs    *inputs
 	bars      *bars
+	posed     *posed
 	features  []feature
 	trusted   atomic.Value // whether the client trusts its folders; a [session.Trust]
 	front     string       // the name of this connection in sessions
@@ -121,6 +122,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
 	s.announcer = newAnnouncer(s)
+	s.posed = newPosed(s)
 	for _, make := range features {
 		s.features = append(s.features, make(s))
 	}

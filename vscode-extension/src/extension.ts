@@ -8,6 +8,7 @@ import { Interpreters } from './interpreters/known';
 import { Notebooks } from './notebooks';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
+import { Questions } from './questions';
 import { ResultsView } from './results/view';
 import { Runs } from './runs';
 import { Server } from './server';
@@ -21,7 +22,8 @@ export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel('Dip Server', { log: true });
   const interpreters = new Interpreters(log);
   const sessions = new Sessions();
-  const started = new Server(context, log, interpreters.of, sessions);
+  const questions = new Questions();
+  const started = new Server(context, log, interpreters.of, sessions, questions.ask);
   const runs = new Runs();
   const following = followSessions(runs, sessions); // before others, who ask the runs
   const pool = new Pool(started, runs, sessions);
@@ -31,6 +33,7 @@ export function activate(context: vscode.ExtensionContext): void {
     log,
     started,
     interpreters,
+    questions,
     pool,
     started.onEvent((event) => {
       runs.apply(event);

@@ -10,6 +10,7 @@ import {
   type LanguageClientOptions,
   NotificationType0,
   RevealOutputChannelOn,
+  ShowMessageRequest,
   type StaticFeature,
 } from 'vscode-languageclient/node';
 import type {
@@ -28,6 +29,7 @@ import type {
   SessionParams,
 } from './generated/server';
 import { askInput } from './input';
+import type { Ask } from './questions';
 import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 import type { Sessions } from './sessions/sessions';
@@ -116,6 +118,7 @@ export class Server implements vscode.Disposable {
     readonly log: vscode.LogOutputChannel,
     private readonly interpreter: Interpreter,
     private readonly sessions: Sessions,
+    private readonly ask: Ask,
   ) {}
 
   get state(): ServerState {
@@ -277,6 +280,7 @@ export class Server implements vscode.Disposable {
       async () => (this.process = await startServer(serverPath(this.context))),
       options,
     );
+    client.onRequest(ShowMessageRequest.type, this.ask); // instead of the client's own
     client.onNotification('dip/event', (event: DipEvent) => {
       this.eventEmitter.fire(event);
     });

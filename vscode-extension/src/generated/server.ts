@@ -781,6 +781,10 @@ export interface ShowOutputArgs {
   rank?: number;
 }
 
+export interface ShowQuestionReply {
+  shown: number;
+}
+
 export interface SessionsArgs {
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
@@ -916,6 +920,7 @@ export interface CommandArguments {
   'dip.stack': StackArgs;
   'dip.showStacks': ShowStacksArgs;
   'dip.showOutput': ShowOutputArgs;
+  'dip.showQuestion': WhereArgs;
   'dip.sessions': SessionsArgs;
   'dip.attachSession': AttachSessionArgs;
   'dip.renameSession': RenameSessionArgs;
@@ -954,6 +959,7 @@ export interface CommandAnswers {
   'dip.stack': StackReply;
   'dip.showStacks': ShowReply;
   'dip.showOutput': ShowReply;
+  'dip.showQuestion': ShowQuestionReply;
   'dip.sessions': SessionsReply;
   'dip.attachSession': TextReply;
   'dip.renameSession': TextReply;
@@ -1082,6 +1088,10 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.showOutput',
     title: 'Show output',
+  },
+  {
+    name: 'dip.showQuestion',
+    title: 'Show question',
   },
   {
     name: 'dip.sessions',
