@@ -30,7 +30,7 @@ func TestAsker(t *testing.T) {
 	if front.asker == nil {
 		t.Fatal("nobody can type")
 	}
-	if err := front.watch(t.Context(), front.name, func(event.Event) {}, event.KindQuestion); err != nil {
+	if _, err := front.watch(t.Context(), front.name, func(event.Event) {}, event.KindQuestion); err != nil {
 		t.Fatal(err)
 	}
 	view, err := s.Subscribe(t.Context(), session.SubscribeRequest{})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"syscall"
@@ -65,14 +66,16 @@ type frontFlags struct {
 	typed       bool // what runs was typed just above: it needs no heading, and no outcome if all goes well at once
 	hangTimeout orOff
 	notify      string
+	notifyAfter orOff
 }
 
 // addHang adds the flags about ranks that wait for each other.
 func (f *frontFlags) addHang(flags *pflag.FlagSet) {
 	flags.Var(&f.hangTimeout, "hang-timeout", "how long ranks may wait for each other before they are freed and the file ends with exit code 4, "+
 		`or "off" (default: 30m without a terminal, else off)`)
-	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other: "+
-		"the event as JSON on its standard input, the sentence in $DIPLS_HANG")
+	flags.StringVar(&f.notify, "notify", "", "shell `COMMAND` that tells you of ranks that wait for each other, and of the end of a cell that has taken long: "+
+		"the event as JSON on its standard input, a sentence in $DIPLS_NOTICE")
+	flags.Var(&f.notifyAfter, "notify-after", `how long a cell takes at least whose end --notify tells of, or "off": only of ranks that wait (default 1m)`)
 }
 
 // addView adds the flags about what is shown.
@@ -166,15 +169,18 @@ func showJSON(w io.Writer, subscription session.Subscription) error {
 	}
 }
 
-// watch passes every event of some kinds to take, until the subscription ends. A front that subscribes under its name can be asked.
-func (f *front) watch(ctx context.Context, name string, take func(event.Event), kinds ...event.Kind) error {
+// watch passes every event of some kinds to take, until the subscription ends. A front that subscribes under its name can be asked. caughtUp waits until
+// take has had every event that has happened when it is called, or until ctx ends.
+func (f *front) watch(ctx context.Context, name string, take func(event.Event), kinds ...event.Kind) (caughtUp func(ctx context.Context), err error) {
 	sub, err := f.session.Subscribe(ctx, session.SubscribeRequest{Front: name, Kinds: kinds, Types: name != "" && f.asker != nil})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f.subs = append(f.subs, sub)
+	taken := newMilestone()
 	f.watches.Go(func() {
 		defer sub.Close()
+		defer taken.pass(math.MaxUint64)
 		for {
 			events, err := sub.Next(context.Background())
 			if err != nil {
@@ -183,9 +189,45 @@ func (f *front) watch(ctx context.Context, name string, take func(event.Event), 
 			for _, ev := range events {
 				take(ev)
 			}
+			taken.pass(sub.Position())
 		}
 	})
-	return nil
+	return func(ctx context.Context) { taken.await(ctx, sub.End()) }, nil
+}
+
+// milestone is up to which position events have been taken.
+type milestone struct {
+	mu    sync.Mutex // guards what follows
+	at    uint64
+	moved chan struct{} // closed when at changes
+}
+
+func newMilestone() *milestone { return &milestone{moved: make(chan struct{})} }
+
+// pass notes that everything up to a position has been taken.
+func (m *milestone) pass(position uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.at = position
+	close(m.moved)
+	m.moved = make(chan struct{})
+}
+
+// await waits until everything up to a position has been taken, or until ctx ends.
+func (m *milestone) await(ctx context.Context, position uint64) {
+	for {
+		m.mu.Lock()
+		at, moved := m.at, m.moved
+		m.mu.Unlock()
+		if at >= position {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // unwatch ends the watches.
@@ -196,13 +238,16 @@ func (f *front) unwatch() {
 	f.watches.Wait()
 }
 
-// attend watches for ranks that wait for each other, and for questions.
+// attend watches for ranks that wait for each other, for the ends of runs, and for questions.
 func (f *front) attend(ctx context.Context) (*hangs, error) {
 	h := newHangs(f)
-	if err := f.watch(ctx, "", h.take, event.KindHang, event.KindRunFinished); err != nil {
+	caughtUp, err := f.watch(ctx, "", h.take, append(h.notifier.kinds(), event.KindHang, event.KindRunFinished)...)
+	if err != nil {
 		return nil, err
 	}
-	return h, f.watch(ctx, f.name, f.question(ctx), event.KindQuestion)
+	h.caughtUp = caughtUp
+	_, err = f.watch(ctx, f.name, f.question(ctx), event.KindQuestion)
+	return h, err
 }
 
 // labelColumns is what is taken of a terminal's width by the names of ranks in front of what they print.

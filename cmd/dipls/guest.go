@@ -137,6 +137,7 @@ func (g *guest) stay(ctx context.Context, do func(context.Context, *guest) error
 	listeners.Go(func() { listen(listening, g.session, g.warn) })
 	hangs, err := g.attend(ctx)
 	if err == nil {
+		defer hangs.notifier.close()
 		err = do(ctx, g)
 	}
 	deaf()

@@ -1,30 +1,24 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"dipls/dipexec/event"
-	"dipls/internal/clean"
 	"dipls/internal/ranklist"
 	"dipls/session"
 )
 
 const (
-	notePatience   = time.Second      // for a run to take a note about it
-	freePatience   = 30 * time.Second // for ranks that --hang-timeout frees to come back, before the pool is ended
-	notifyPatience = 10 * time.Second // for the command of --notify
+	notePatience = time.Second      // for a run to take a note about it
+	freePatience = 30 * time.Second // for ranks that --hang-timeout frees to come back, before the pool is ended
 
 	alarmLines = 12 // of stacks below an alarm, about
 	maxStacks  = 3  // alarms of a run below which stacks are shown
@@ -106,18 +100,19 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// hangs watches the findings about runs: it shows where ranks are, runs the user's command, and ends alarms that have stood too long.
+// hangs watches the findings about runs: it shows where ranks are, has the user notified, and ends alarms that have stood too long.
 type hangs struct {
-	f       *front
-	timeout time.Duration      // 0: none
-	ctx     context.Context    // ends when nobody waits for a run any more
-	stop    context.CancelFunc //
-	work    sync.WaitGroup     // what it has begun
+	f        *front
+	notifier *notifier
+	timeout  time.Duration         // 0: none
+	ctx      context.Context       // ends when nobody waits for a run any more
+	stop     context.CancelFunc    //
+	work     sync.WaitGroup        // what it has begun
+	caughtUp func(context.Context) // waits until it has taken what has happened; nil: it is told by hand
 
 	mu     sync.Mutex // guards what follows
 	runs   map[string]*alarms
 	closed bool
-	broken bool // the user's command has failed, and the user was told
 }
 
 // alarms are those of a run.
@@ -128,13 +123,14 @@ type alarms struct {
 }
 
 func newHangs(f *front) *hangs {
-	h := &hangs{f: f, timeout: f.hangTimeoutOf(), runs: map[string]*alarms{}}
+	h := &hangs{f: f, notifier: newNotifier(f), timeout: f.hangTimeoutOf(), runs: map[string]*alarms{}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h
 }
 
 // take takes an event.
 func (h *hangs) take(ev event.Event) {
+	h.notifier.take(ev)
 	switch e := ev.(type) {
 	case *event.Hang:
 		if h.f.hold.holds(e.Run) {
@@ -145,8 +141,14 @@ func (h *hangs) take(ev event.Event) {
 	}
 }
 
-// close ends the watch, and waits for everything that it has begun.
+// close ends the watch, and waits for everything that it has begun but commands of --notify: see [notifier.close]. The ends of runs that have ended are
+// told before.
 func (h *hangs) close() {
+	if h.notifier.kinds() != nil && h.caughtUp != nil {
+		patience, stop := context.WithTimeout(context.Background(), notePatience)
+		defer stop()
+		h.caughtUp(patience)
+	}
 	h.mu.Lock()
 	h.closed = true
 	for _, a := range h.runs {
@@ -190,7 +192,7 @@ func (h *hangs) found(e *event.Hang) {
 	if len(a.told) <= maxStacks {
 		h.begin(func() { h.note(e.Run, event.LevelInfo, h.where(alarmLines)) })
 	}
-	h.notify(e, "stands")
+	h.notifier.hang(e, "stands")
 }
 
 // over forgets a run.
@@ -227,9 +229,7 @@ func (h *hangs) end(run string) {
 			shortDuration(h.timeout), exitHang)
 		h.note(run, event.LevelError, text)
 		h.note(run, event.LevelInfo, h.where(0))
-		h.mu.Lock()
-		h.notify(last, "freed")
-		h.mu.Unlock()
+		h.notifier.hang(last, "freed")
 		h.f.hold.free()
 		patience, cancel := context.WithTimeout(h.ctx, freePatience)
 		defer cancel()
@@ -273,60 +273,4 @@ func describeStacks(s session.API, of []ranklist.Who, limit int) string {
 		text += "\n" + found.Problem
 	}
 	return text
-}
-
-// notify runs the user's command for a finding. The caller holds mu.
-func (h *hangs) notify(e *event.Hang, state string) {
-	command := h.f.frontFlags.notify
-	if command == "" {
-		return
-	}
-	h.begin(func() {
-		ctx, stop := context.WithTimeout(context.Background(), notifyPatience)
-		defer stop()
-		err := notify(ctx, command, e, state)
-		h.mu.Lock()
-		tell := err != nil && !h.broken
-		h.broken = h.broken || tell
-		h.mu.Unlock()
-		if tell {
-			h.f.hold.say(event.LevelWarning, fmt.Sprintf("--notify: %v", err))
-		}
-	})
-}
-
-// notify runs a shell command that tells somebody of a finding. The event is JSON on its standard input, the sentence is in $DIPLS_HANG;
-// $DIPLS_HANG_STATE is "stands", or "freed" once --hang-timeout is over. When ctx ends, the command is killed with everything that it has started.
-func notify(ctx context.Context, command string, e *event.Hang, state string) error {
-	var line bytes.Buffer
-	var said firstBytes
-	if err := event.WriteJSON(&line, e); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.Env = append(os.Environ(), "DIPLS_HANG="+clean.Line(e.Text), "DIPLS_HANG_STATE="+state)
-	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = &line, &said, time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is not for it, and all of it can be ended
-	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.Cancel = end
-	err := cmd.Run()
-	switch {
-	case cmd.Process != nil && errors.Is(err, exec.ErrWaitDelay):
-		_ = end() // it has ended, but what it has left in the background has not
-		return nil
-	case ctx.Err() != nil:
-		return errors.New("the command took too long, and was ended")
-	case err != nil:
-		text, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
-		return fmt.Errorf("the command failed: %s", cmp.Or(clean.Line(text), err.Error()))
-	}
-	return nil
-}
-
-// firstBytes keeps the beginning of what is written to it.
-type firstBytes []byte
-
-func (b *firstBytes) Write(p []byte) (int, error) {
-	*b = append(*b, p[:min(len(p), 4<<10-len(*b))]...)
-	return len(p), nil
 }

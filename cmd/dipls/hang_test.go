@@ -15,6 +15,7 @@ import (
 
 	"dipls/cells"
 	"dipls/dipexec/event"
+	"dipls/internal/ranklist"
 	"dipls/internal/sessiontest"
 	"dipls/ranks/fakerank"
 	"dipls/session"
@@ -132,6 +133,7 @@ func TestHangTimeoutEndsTheFile(t *testing.T) {
 		t.Error("another cell was started")
 	}
 	w.hangs.close()
+	w.hangs.notifier.close()
 	told, err := os.ReadFile(file)
 	if states := strings.Fields(string(told)); err != nil || len(states) != 2 || !slices.Contains(states, "stands") || !slices.Contains(states, "freed") {
 		t.Errorf("the command was told %q, %v", told, err)
@@ -147,6 +149,7 @@ func TestHangTimeoutAfterAnInterrupt(t *testing.T) {
 	w.hangs.found(e)
 	w.hangs.end(w.id)
 	w.hangs.close()
+	w.hangs.notifier.close()
 	w.tell("the end, without --hang-timeout")
 	if n := w.awaitSaid(t, "--hang-timeout"); n.Level != event.LevelInfo {
 		t.Errorf("told: %s", n.Text)
@@ -246,6 +249,7 @@ func TestNotify(t *testing.T) {
 	late.Run = w.id
 	w.hangs.found(late) // which is no news to a user who has interrupted
 	w.hangs.close()
+	w.hangs.notifier.close()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -263,16 +267,64 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// The command hears of the end of a run that has taken long, once, with the facts; of short runs, of those that others have asked for, and of those that
+// the user has interrupted it hears nothing.
+func TestNotifyOfEnds(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "told")
+	w := watchRun(t, &runFlags{frontFlags: frontFlags{
+		hangTimeout: orOff{off: true, said: true},
+		notify:      fmt.Sprintf(`{ printf '%%s|%%s|%%s|%%s|' "$DIPLS_NOTICE" "$DIPLS_RUN" "$DIPLS_RUN_STATUS" "$DIPLS_RUN_SECONDS"; cat; } >> '%s'`, file),
+	}})
+	told := func(id, parent string, seconds float64, failed bool) string {
+		head := func(k event.Kind) event.Header { return event.Header{Kind: k, Run: id} }
+		status := event.StatusOK
+		w.hangs.take(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: id, Cell: event.CellOf(3)}, Title: "Train", Target: "local", Parent: parent})
+		w.hangs.take(&event.RankState{Header: event.HeaderOf(event.KindRankState, id, nil, ranklist.Local), State: event.StateBusy})
+		if failed {
+			status = event.StatusError
+			w.hangs.take(&event.Failure{Header: event.HeaderOf(event.KindError, id, nil, ranklist.Local), EName: "NameError", Path: "/a/train.py", Line: 12})
+		}
+		w.hangs.take(&event.RunFinished{Header: head(event.KindRunFinished), Status: status, Seconds: seconds})
+		w.hangs.notifier.close()
+		text, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		_ = os.Remove(file)
+		return string(text)
+	}
+	for _, test := range []struct {
+		id, parent string
+		seconds    float64
+		failed     bool
+		want       string
+	}{
+		{"a", "", 59, true, ""},
+		{"b", "", 65, false, "cell 3 Train: ok after 1 min 05 s|b|ok|65|{\"event\":\"run_finished\",\"run\":\"b\","},
+		{"c", "", 3600, true, "cell 3 Train: NameError (train.py:12) after 1 h 00 min|c|error|3600|{"},
+		{"d", "c", 3600, false, ""},
+	} {
+		got := told(test.id, test.parent, test.seconds, test.failed)
+		if !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("run %s: told %q, want %q", test.id, got, test.want)
+		}
+	}
+	w.end(exitInterrupted)
+	if got := told("e", "", 3600, false); got != "" {
+		t.Errorf("the user has interrupted, and is told %q", got)
+	}
+}
+
 // Whatever the command does, it ends, and nothing waits for it for long.
 func TestNotifyLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := notify(ctx, "yes >&2", stuck(1, event.LevelWarning, waitText), "stands"); err == nil || !strings.Contains(err.Error(), "took too long") {
+	if err := notify(ctx, "yes >&2", stuck(1, event.LevelWarning, waitText), nil); err == nil || !strings.Contains(err.Error(), "took too long") {
 		t.Errorf("a command without an end: %v", err)
 	}
 	pid := filepath.Join(t.TempDir(), "pid")
-	if err := notify(t.Context(), "sleep 1000 & echo $! >"+pid, stuck(1, event.LevelWarning, waitText), "stands"); err != nil {
+	if err := notify(t.Context(), "sleep 1000 & echo $! >"+pid, stuck(1, event.LevelWarning, waitText), nil); err != nil {
 		t.Errorf("a command that leaves something: %v", err)
 	}
 	number, err := os.ReadFile(pid)

@@ -374,6 +374,7 @@ func (r *runner) perform(ctx context.Context) error {
 		return err
 	}
 
+	defer hangs.notifier.close()
 	outcome := r.cells(ctx)
 	hangs.close()
 	endErr := r.finish(ctx)
