@@ -103,9 +103,9 @@ func pageCellOf(c Cell) pageCell {
 // mark is how a run has ended, as a sign beside its words.
 func mark(r session.PastRun) string {
 	switch r.Status {
-	case "ok":
+	case session.PastOK:
 		return "✓"
-	case session.StatusRunning:
+	case session.PastRunning:
 		return "…"
 	}
 	return "✗"

@@ -143,6 +143,20 @@ var commands = []Command{
 	define("showQuestion", "Show question",
 		"Asks the user once more what has not been answered, such as whether an interpreter may run: the message may be hidden by now.",
 		`{"shown": 1}`, (*server).showQuestion),
+	waiting(define("runs", "Runs",
+		"Lists what has run, in sessions that live and in earlier ones, as [`dipls runs --json`](events.md#runs) does; the latest comes first. It starts nothing.",
+		`{"runs": [{"run": "3f9a2c-1", "path": "/home/u/project/train.py", "line": 31, "cell": 4, "title": "Train", "target": "remote", "status": "ok", `+
+			`"started": "2026-01-31T12:00:00Z", "seconds": 12.5, "peak_memory": 8589934592, `+
+			`"journal": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1", "server": 4711}]}`, (*server).listRuns)),
+	waiting(define("recall", "Recall run",
+		"Tells once more what a run of the past has told: its `events`, without output beyond 4 MiB (`more`). A silent run has none.",
+		`{"run": {"run": "3f9a2c-1", "cell": 4, "title": "Train", "target": "remote", "status": "ok", "started": "2026-01-31T12:00:00Z", "seconds": 12.5, `+
+			`"code": "train()", "server": 4711}, "events": [{"event": "run_finished", "run": "3f9a2c-1", "status": "ok", "seconds": 12.5}], "more": false}`,
+		(*server).recall)),
+	waiting(define("export", "Export",
+		"Writes a notebook (`ipynb`) or a page (`html`) of the document and what its cells have put out last, or a script for torchrun: see [export](export.md). "+
+			"The text is that of the editor, saved or not. A file that is there is kept, and that is an error, unless `force` is given.",
+		`{"path": "/home/u/project/train.ipynb"}`, (*server).export)),
 	waiting(define("sessions", "Sessions",
 		"Lists the user's sessions on this host that outlive their clients, with a line of `text` for each. `keep` is in seconds, -1 for ever. "+
 			"Of one with a `problem` only what its directory tells is known.",

@@ -65,6 +65,33 @@ func TestShowOutput(t *testing.T) {
 	if strings.ContainsAny(all, "\x1b\r") || strings.Contains(all, "] 50%") {
 		t.Errorf("%q", all)
 	}
+	var past struct {
+		Runs []struct{ Run, Title, Status, Code string }
+	}
+	e.Command("dip.runs", lsptest.Object{"path": filepath.Base("a.py"), "status": []string{"error"}, "limit": 1}, &past)
+	if len(past.Runs) != 1 || past.Runs[0].Run != run || past.Runs[0].Code != "" {
+		t.Errorf("dip.runs: %+v", past)
+	}
+	var recalled struct {
+		Run    struct{ Code string }
+		Events []struct{ Event, Began string }
+		More   bool
+	}
+	e.Command("dip.recall", lsptest.Object{"run": run}, &recalled)
+	if first, last := recalled.Events[0], recalled.Events[len(recalled.Events)-1]; first.Event != "run_started" || first.Began == "" ||
+		last.Event != "run_finished" || recalled.More || !strings.Contains(recalled.Run.Code, "foobar") {
+		t.Errorf("dip.recall: %+v", recalled)
+	}
+	var exported struct{ Path string }
+	page := filepath.Join(t.TempDir(), "ü 1.html")
+	e.Command("dip.export", lsptest.Object{"uri": e.URI("a.py"), "format": "html", "path": page}, &exported)
+	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "[0-1] hällo") && !strings.Contains(string(html), ">hällo</span>") {
+		t.Errorf("%v\n%s", err, html)
+	}
+	err := e.TryCommand("dip.export", lsptest.Object{"uri": e.URI("a.py"), "format": "html", "path": page}, nil)
+	if err == nil || !strings.Contains(err.Error(), "is there already: give force") {
+		t.Error(err)
+	}
 	one := shown(t, e, lsptest.Object{"run": run, "rank": 1})
 	if !strings.HasPrefix(one, "hällo\nrank 1\n100%\n") || !strings.HasSuffix(one, "NameError: name 'foobar' is not defined\n") {
 		t.Errorf("%q", one)

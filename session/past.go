@@ -15,41 +15,49 @@ import (
 
 // PastRequest says which runs are wanted. Its zero value wants all.
 type PastRequest struct {
-	Path   string         `json:"path,omitempty"`   // of these files: an absolute path of one, or of a folder above them; or a name without a folder
-	Cell   string         `json:"cell,omitempty"`   // a cell's number in its file, or a part of its title, in any case
-	Status []event.Status `json:"status,omitempty"` // how they have ended; StatusRunning and StatusKilled count, too. None: any
-	Since  time.Time      `json:"since,omitzero"`   // began then or later
-	Server int            `json:"server,omitempty"` // ran in the process with this pid; 0: in any
-	Loud   bool           `json:"loud,omitempty"`   // have put something out
-	Limit  int            `json:"limit,omitempty"`  // so many of the latest ones; 0: all
+	Run    string       `json:"run,omitempty"`    // this one
+	Path   string       `json:"path,omitempty"`   // of these files: an absolute path of one, or of a folder above them; or a name without a folder
+	Cell   string       `json:"cell,omitempty"`   // a cell's number in its file, or a part of its title, in any case
+	Status []PastStatus `json:"status,omitempty"` // how they have ended; none: any
+	Since  time.Time    `json:"since,omitzero"`   // began then or later
+	Server int          `json:"server,omitempty"` // ran in the process with this pid; 0: in any
+	Loud   bool         `json:"loud,omitempty"`   // have put something out
+	Limit  int          `json:"limit,omitempty"`  // so many of the latest ones; 0: all
 }
 
-// What is said in place of a status of a run that has none.
+// PastStatus is a status of a run ([event.Status]), or what is said in place of one that it has not.
+type PastStatus string
+
+// The statuses of runs of the past.
 const (
-	StatusRunning event.Status = "running"
-	StatusKilled  event.Status = "killed" // the process that ran it was
+	PastOK          PastStatus = "ok"
+	PastError       PastStatus = "error"
+	PastInterrupted PastStatus = "interrupted"
+	PastDied        PastStatus = "died"
+	PastRunning     PastStatus = "running"
+	PastKilled      PastStatus = "killed" // the process that ran it was
 )
 
-// PastStatuses are those that runs of the past may have.
-var PastStatuses = []event.Status{event.StatusOK, event.StatusError, event.StatusInterrupted, event.StatusDied, StatusRunning, StatusKilled}
+// PastStatuses are all of them.
+var PastStatuses = []PastStatus{PastOK, PastError, PastInterrupted, PastDied, PastRunning, PastKilled}
 
 // PastRun is a run of this or an earlier session, of an editor or of the command line.
 type PastRun struct {
-	Run        string       `json:"run"`
-	Parent     string       `json:"parent,omitempty"` // the run whose cell has asked for it
-	Path       string       `json:"path,omitempty"`   // file of the cell
-	Line       int          `json:"line,omitempty"`   // of the file on which the code starts, from 1
-	Cell       int          `json:"cell"`             // its number, from 1; 0: it was none of a file
-	Title      string       `json:"title"`
-	Target     string       `json:"target"`
-	Status     event.Status `json:"status"` // one of PastStatuses
-	Reason     string       `json:"reason,omitempty"`
-	Started    time.Time    `json:"started"`
-	Seconds    float64      `json:"seconds"`               // that it took; 0 while it goes on, and if it was killed
-	PeakMemory int64        `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most on one of its processes; absent: not known
-	Journal    string       `json:"journal,omitempty"`     // directory of what it has put out; absent: it was silent
-	Code       string       `json:"code,omitempty"`        // that ran; absent: of a silent run it was too long to keep
-	Server     int          `json:"server"`                // pid of the process that ran it
+	Run        string     `json:"run"`
+	Parent     string     `json:"parent,omitempty"` // the run whose cell has asked for it
+	Path       string     `json:"path,omitempty"`   // file of the cell
+	Line       int        `json:"line,omitempty"`   // of the file on which the code starts, from 1
+	Cell       int        `json:"cell"`             // its number, from 1; 0: it was none of a file
+	Title      string     `json:"title"`
+	Target     string     `json:"target"`
+	Status     PastStatus `json:"status"` // one of PastStatuses
+	Reason     string     `json:"reason,omitempty"`
+	Started    time.Time  `json:"started"`
+	Seconds    float64    `json:"seconds"`               // that it took; 0 while it goes on, and if it was killed
+	PeakMemory int64      `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most on one of its processes; absent: not known
+	Journal    string     `json:"journal,omitempty"`     // directory of what it has put out; absent: it was silent
+	Code       string     `json:"code,omitempty"`        // that ran; absent: of a silent run it was too long to keep
+	Server     int        `json:"server"`                // pid of the process that ran it
 }
 
 // PastRuns lists runs that the directory of a journal knows, the latest first; "": the usual directory. No session has to live for that. Runs that have
@@ -86,19 +94,19 @@ func pastRun(p journal.Past) PastRun {
 	return run
 }
 
-func pastStatus(p journal.Past) event.Status {
+func pastStatus(p journal.Past) PastStatus {
 	switch {
 	case p.Going:
-		return StatusRunning
+		return PastRunning
 	case p.Killed():
-		return StatusKilled
+		return PastKilled
 	}
-	return p.Status
+	return PastStatus(p.Status)
 }
 
 // takes reports whether a run is one of those that are wanted.
 func (r PastRequest) takes(p journal.Past) bool {
-	return (!r.Loud || p.Dir != "") && (r.Server == 0 || r.Server == p.Server) && (len(r.Status) == 0 || slices.Contains(r.Status, pastStatus(p))) &&
+	return (r.Run == "" || r.Run == p.Run) && (!r.Loud || p.Dir != "") && (r.Server == 0 || r.Server == p.Server) && (len(r.Status) == 0 || slices.Contains(r.Status, pastStatus(p))) &&
 		r.takesPath(string(p.Path)) && r.takesCell(p.Cell, p.Title)
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -144,26 +144,17 @@ func (f *exportFlags) script(cmd *cobra.Command, file string) error {
 	return f.check(cmd.Context(), file, source.text, cmd.ErrOrStderr())
 }
 
-// write writes a file, all of it or none: a file that is there stays as it is until the new one is whole.
+// write writes to a file, or to standard output.
 func (f *exportFlags) write(cmd *cobra.Command, out string, write func(io.Writer) error) error {
 	if out == stdout {
 		return write(cmd.OutOrStdout())
 	}
-	if _, err := os.Lstat(out); err == nil && !f.force {
+	err := export.WriteFile(out, f.force, write)
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return usagef("%s is there already; --force replaces it, -o names another file", out)
+	case err == nil:
+		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", out)
 	}
-	draft, err := os.CreateTemp(filepath.Dir(out), "."+filepath.Base(out)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(draft.Name()) // gone if all goes well
-	err = write(draft)
-	if err = errors.Join(err, draft.Chmod(0o644), draft.Close()); err != nil {
-		return fmt.Errorf("%s was not written: %w", out, err)
-	}
-	if err := os.Rename(draft.Name(), out); err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", out)
-	return nil
+	return err
 }

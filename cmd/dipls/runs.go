@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dipls/cells"
-	"dipls/dipexec/event"
 	"dipls/dipexec/view"
 	"dipls/internal/bytesize"
 	"dipls/internal/clean"
@@ -94,8 +93,8 @@ func (f *runsFlags) request(now time.Time) (r session.PastRequest, err error) {
 	}
 	for status := range strings.SplitSeq(f.status, ",") {
 		switch status = strings.TrimSpace(status); {
-		case slices.Contains(session.PastStatuses, event.Status(status)):
-			r.Status = append(r.Status, event.Status(status))
+		case slices.Contains(session.PastStatuses, session.PastStatus(status)):
+			r.Status = append(r.Status, session.PastStatus(status))
 		case f.status != "":
 			return r, usagef("--status %q: %s", status, listStatuses(session.PastStatuses))
 		}
@@ -110,7 +109,7 @@ func (f *runsFlags) request(now time.Time) (r session.PastRequest, err error) {
 }
 
 // listStatuses lists the words that a flag takes.
-func listStatuses(words []event.Status) string {
+func listStatuses(words []session.PastStatus) string {
 	var list []string
 	for _, w := range words {
 		list = append(list, string(w))
@@ -193,9 +192,9 @@ func runLines(runs []session.PastRun, width int, now time.Time) []string {
 // howEnded is how a run has ended, or that it has not.
 func howEnded(r session.PastRun) string {
 	switch r.Status {
-	case session.StatusRunning:
+	case session.PastRunning:
 		return "goes on"
-	case session.StatusKilled:
+	case session.PastKilled:
 		return "its process was killed"
 	}
 	return fmt.Sprintf("%s after %s", r.Status, view.FormatDuration(time.Duration(r.Seconds*float64(time.Second))))

@@ -25,6 +25,15 @@ type Fault struct {
 	Hint    string // what to do; "": the message says it
 }
 
+// String is the fault as a sentence behind its line.
+func (f Fault) String() string {
+	text := fmt.Sprintf("line %d: %s", f.Line, f.Message)
+	if f.Hint != "" {
+		text += " (" + f.Hint + ")"
+	}
+	return text
+}
+
 //go:embed job.py
 var library string
 

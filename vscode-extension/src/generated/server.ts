@@ -785,6 +785,81 @@ export interface ShowQuestionReply {
   shown: number;
 }
 
+export interface RunsArgs {
+  /** only runs of this file, or of files below this folder: an absolute path, or a name without a folder */
+  path?: string;
+  /** only of this cell: its number, or a part of its title */
+  cell?: string;
+  /** only those that ended so, or are running, or killed */
+  status?: ('ok' | 'error' | 'interrupted' | 'died' | 'running' | 'killed')[];
+  /** only those that began then or later */
+  since?: string;
+  /** so many of the latest; without it, all */
+  limit?: number;
+  /** with the code that ran */
+  code?: boolean;
+}
+
+export interface PastRun {
+  run: string;
+  /** the run whose cell has asked for it */
+  parent?: string;
+  /** file of the cell */
+  path?: string;
+  /** of the file on which the code starts, from 1 */
+  line?: number;
+  /** its number, from 1; 0: it was none of a file */
+  cell: number;
+  title: string;
+  target: string;
+  /** one of PastStatuses */
+  status: 'ok' | 'error' | 'interrupted' | 'died' | 'running' | 'killed';
+  reason?: string;
+  started: string;
+  /** that it took; 0 while it goes on, and if it was killed */
+  seconds: number;
+  /** bytes of GPU memory that torch had allocated at most on one of its processes; absent: not known */
+  peak_memory?: number;
+  /** directory of what it has put out; absent: it was silent */
+  journal?: string;
+  /** that ran; absent: of a silent run it was too long to keep */
+  code?: string;
+  /** pid of the process that ran it */
+  server: number;
+}
+
+export interface RunsReply {
+  /** the latest first */
+  runs: PastRun[];
+}
+
+export interface RecallArgs {
+  /** id of the run */
+  run: string;
+}
+
+export interface RecallReply {
+  run: PastRun;
+  events: DipEvent[];
+  /** output was left out: there was too much */
+  more: boolean;
+}
+
+export interface ExportArgs {
+  /** the document */
+  uri: string;
+  /** ipynb, html or torchrun */
+  format: string;
+  /** the file to write, an absolute path; without it, one beside the document */
+  path?: string;
+  /** replace a file that is there */
+  force?: boolean;
+}
+
+export interface ExportReply {
+  path: string;
+}
+
 export interface SessionsArgs {
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;
@@ -921,6 +996,9 @@ export interface CommandArguments {
   'dip.showStacks': ShowStacksArgs;
   'dip.showOutput': ShowOutputArgs;
   'dip.showQuestion': WhereArgs;
+  'dip.runs': RunsArgs;
+  'dip.recall': RecallArgs;
+  'dip.export': ExportArgs;
   'dip.sessions': SessionsArgs;
   'dip.attachSession': AttachSessionArgs;
   'dip.renameSession': RenameSessionArgs;
@@ -960,6 +1038,9 @@ export interface CommandAnswers {
   'dip.showStacks': ShowReply;
   'dip.showOutput': ShowReply;
   'dip.showQuestion': ShowQuestionReply;
+  'dip.runs': RunsReply;
+  'dip.recall': RecallReply;
+  'dip.export': ExportReply;
   'dip.sessions': SessionsReply;
   'dip.attachSession': TextReply;
   'dip.renameSession': TextReply;
@@ -1092,6 +1173,18 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.showQuestion',
     title: 'Show question',
+  },
+  {
+    name: 'dip.runs',
+    title: 'Runs',
+  },
+  {
+    name: 'dip.recall',
+    title: 'Recall run',
+  },
+  {
+    name: 'dip.export',
+    title: 'Export',
   },
   {
     name: 'dip.sessions',
