@@ -60,7 +60,7 @@ async function tellProblem(error: unknown): Promise<void> {
 }
 
 /** Commands of the server that the extension implements itself, because it can show documents that cannot be edited, and lists to choose from. */
-const own: readonly CommandName[] = ['dip.showStacks', 'dip.sessions'];
+const own: readonly CommandName[] = ['dip.showStacks', 'dip.sessions', 'dip.export'];
 
 /** The targets of the commands that are `dip.runCell` with a target. */
 const targets: Record<TargetCommand, string> = {

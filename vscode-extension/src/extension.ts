@@ -3,6 +3,8 @@ import * as vscode from 'vscode';
 import { showCells } from './cells';
 import { registerCommands } from './commands';
 import { registerExample } from './example';
+import { registerExport } from './history/export';
+import { HistoryView } from './history/view';
 import { registerChoice } from './interpreters/choose';
 import { Interpreters } from './interpreters/known';
 import { Notebooks } from './notebooks';
@@ -46,6 +48,8 @@ export function activate(context: vscode.ExtensionContext): void {
     showCells(started),
     new OutputChannels(started, runs, sessions),
     new ResultsView(context, started, runs, notebooks.shows),
+    new HistoryView(started, runs),
+    registerExport(started),
     notebooks,
     followChanges(started, interpreters),
     registerChoice(started),

@@ -440,6 +440,17 @@ export class Runs {
     this.bound();
   }
 
+  /** Takes in what a run of an earlier time has told. Nobody is notified of it. */
+  recall(events: readonly DipEvent[]): void {
+    const was = this.remembering;
+    this.remembering = true;
+    for (const event of events) {
+      this.apply(event);
+    }
+    this.settle();
+    this.remembering = was;
+  }
+
   /** What runs have left is gone: see `Run.gone`. */
   lose(gone: readonly GoneRun[]): void {
     for (const { run: id, gone: why } of gone) {

@@ -61,6 +61,8 @@ describe('commands', () => {
       'dip.interpreters',
       'dip.variables',
       'dip.stack',
+      'dip.runs',
+      'dip.recall',
     ]);
   });
 });
