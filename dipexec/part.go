@@ -222,6 +222,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	case err != nil: // the reply made no sense
 		ev.Status = event.StatusError
 	default:
+		pt.proc.hasImported(reply.Imported)
 		o.count, o.peak = reply.ExecutionCount, max(reply.PeakMemory, 0)
 		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
 			o.exit = reply.ExitCode

@@ -23,6 +23,9 @@ type process struct {
 	told    atomic.Bool             // of its death
 	ended   atomic.Pointer[partEnd] // how the last part ended; nil: none has, or there is nothing to remember
 
+	sourcesMu sync.Mutex
+	sources   map[string]source // that it has imported, by path; guarded by sourcesMu
+
 	answered atomic.Int64 // when it last ended a part itself, in ns since 1970; 0: never
 
 	// mu guards what follows, and the output of the part last. It is the first of all locks, and is held while a subscriber is waited for.

@@ -34,6 +34,8 @@ type Request struct {
 
 	JournalLimit int64 `json:"journal_limit,omitzero"` // how much the run's journal may take; 0: as the Journal's options say; less: any amount
 
+	Autoreload bool `json:"-"` // modules of the project that were edited are reloaded first
+
 	Args    []string `json:"-"` // what sys.argv has behind the file; nil: it stays as it is
 	Columns *Columns `json:"-"` // of its reader; nil: nobody knows
 

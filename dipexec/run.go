@@ -109,7 +109,7 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	}
 	if from != nil && from.run != nil {
 		outer := &from.run.req
-		r.req.JournalLimit, r.req.HangAfter, r.req.Caller, r.req.Args, r.req.Columns = outer.JournalLimit, outer.HangAfter, outer.Caller, outer.Args, outer.Columns
+		r.req.JournalLimit, r.req.HangAfter, r.req.Caller, r.req.Args, r.req.Columns, r.req.Autoreload = outer.JournalLimit, outer.HangAfter, outer.Caller, outer.Args, outer.Columns, outer.Autoreload
 	}
 	if !r.open {
 		r.decided.Store(new(r.target))
@@ -405,7 +405,7 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 	}
 	r.tracePhase("processes")
 	defer r.req.Columns.follow(procs)()
-	parts := r.dispatch(procs, r.prepare(ns))
+	parts := r.dispatch(procs, r.prepare(ns, procs))
 	r.tracePhase("dispatch")
 	stopLooking := func() {}
 	if ns == poolNamespace {
@@ -476,10 +476,10 @@ func list(names []string) string {
 // run's goroutine has, and growing the stack takes longer than everything else.
 //
 //go:noinline
-func (r *run) prepare(ns namespace) *ranks.PreparedRequest {
+func (r *run) prepare(ns namespace, procs []Process) *ranks.PreparedRequest {
 	code := wire.ExecuteRequest{
 		Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id,
-		Args: r.req.Args,
+		Args: r.req.Args, Autoreload: r.req.Autoreload, Reload: r.edited(procs),
 	}
 	switch {
 	case r.req.Transfer != nil:

@@ -24,7 +24,10 @@ func (s *server) caller(ctx context.Context, w *workspace) (session.Caller, erro
 
 // callerNow returns who makes a call for a workspace, as far as the settings are known now.
 func (s *server) callerNow(w *workspace) session.Caller {
-	return session.Caller{Front: s.front, Settings: s.settingsOf(w), Args: s.config.of(w.dir).Args, Columns: int(s.columns.Load())}
+	set := s.config.of(w.dir)
+	return session.Caller{
+		Front: s.front, Settings: s.settingsOf(w), Args: set.Args, Autoreload: set.Autoreload == "on", Columns: int(s.columns.Load()),
+	}
 }
 
 // settingsOf returns the settings of a workspace, as far as they are known now, in the form that its session takes.

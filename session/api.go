@@ -150,6 +150,8 @@ type Caller struct {
 	Instead string `json:"instead,omitempty"`
 	// Args are what sys.argv has behind the file when cells of this caller run; nil: it stays as it is.
 	Args []string `json:"args,omitzero"`
+	// Autoreload has modules of the project that were edited reloaded before each cell, on all its processes alike.
+	Autoreload bool `json:"autoreload,omitzero"`
 	// Columns is how wide the place is in which this caller's user reads, in columns; 0: nobody knows.
 	Columns int `json:"columns,omitzero"`
 }

@@ -92,7 +92,7 @@ func (s *Session) Start(_ context.Context, by Caller, q Sequence) (runs []string
 	}
 	list := slices.Clone(q.Cells)
 	for i := range list {
-		list[i].Caller, list[i].Args, list[i].Columns = by, by.Args, s.width(by)
+		list[i].Caller, list[i].Args, list[i].Columns, list[i].Autoreload = by, by.Args, s.width(by), by.Autoreload
 	}
 	runs, err = s.executor.StartSequence(list, q.GoOn)
 	return runs, coded(err, CodeInvalid)

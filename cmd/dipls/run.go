@@ -87,6 +87,7 @@ type runFlags struct {
 	seedNumber    int64
 	seed          session.Seed // of seedNumber
 	preload       []string
+	autoreload    bool
 	start         string
 	startTimeout  time.Duration
 	groupTimeout  time.Duration
@@ -155,6 +156,7 @@ func newRun() *cobra.Command {
 	flags.BoolVar(&f.keepGPUMemory, "keep-gpu-memory", false, "leave torch's cached GPU memory alone; otherwise it is freed after cells that changed it")
 	flags.Int64Var(&f.seedNumber, "seed", 0, "where random generators begin: "+
 		"rank r with N + r, the local namespace with N (default: anywhere, each time elsewhere)")
+	flags.BoolVar(&f.autoreload, "autoreload", false, "reload modules of the project that were edited, before each cell, on all processes alike")
 	flags.StringSliceVar(&f.preload, "preload", nil, "modules to import once, before the ranks are forked, besides torch")
 	flags.StringVar(&f.start, "start", "auto", "how ranks start: auto, fork or spawn")
 	f.addRunning(flags)
@@ -245,7 +247,7 @@ func (f *runFlags) planFile(file string) (*plan, error) {
 func (f *runFlags) caller(name, script string) session.Caller {
 	return session.Caller{
 		Front: name, Prefix: session.PrefixFlags, Instead: "let dipls install into a directory of its own with --yes",
-		Args: f.args,
+		Args: f.args, Autoreload: f.autoreload,
 		Settings: session.Settings{
 			Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
 			Env: f.env, EnvFile: f.envFile, Cwd: f.chdir,

@@ -89,7 +89,7 @@ func (f *runFlags) runInSession(cmd *cobra.Command, p *plan) error {
 		}
 		f.tellStay(ctx, cmd.Flags(), g, keep)
 		by := g.caller(ctx, wanted)
-		by.Args = f.args
+		by.Args, by.Autoreload = f.args, f.autoreload
 		return g.cells(ctx, by, p, f.keepGoing, f.detach)
 	})
 }

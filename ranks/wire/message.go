@@ -283,6 +283,9 @@ type ExecuteRequest struct {
 	AppCommand   string `json:"app_command,omitempty"` // for the rank's app
 	// Args are what sys.argv has behind the file, set if it is not what came with the request before; nil: it stays as it is.
 	Args []string `json:"args,omitzero"`
+	// Autoreload wants to know in the reply which of the project's files were imported, and Reload names those whose modules are to be reloaded first.
+	Autoreload bool   `json:"autoreload,omitempty"`
+	Reload     []Path `json:"reload,omitempty"`
 
 	// One of these may be there in place of code.
 	Transfer   *Transfer `json:"transfer,omitempty"`    // for the local namespace
@@ -337,6 +340,14 @@ type ExecuteReply struct {
 	ExitCode       int               `json:"exit_code,omitempty"`   // argument of sys.exit, if the cell failed by that
 	PeakMemory     int64             `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most meanwhile; 0: there is no GPU
 	Groups         map[string]uint64 `json:"groups,omitempty"`      // if the rank has joined process groups: how many collectives each group was asked for
+	Imported       []Imported        `json:"imported,omitempty"`    // with Autoreload: since the last such reply
+}
+
+// Imported is a source file of the project, as it was when it was imported.
+type Imported struct {
+	Path  Path    `json:"path"`
+	MTime float64 `json:"mtime"` // seconds since 1970
+	Size  int64   `json:"size"`  // bytes
 }
 
 // Stream heads a piece of output; the bytes are Buffers[0] of its message.

@@ -1247,6 +1247,12 @@ export interface Settings {
    * replaced. If it is empty, the folder.
    */
   cwd?: string;
+  /**
+   * `on`: modules of the project that were edited since they were imported are reloaded before each cell, locally
+   * and on all ranks alike. One that cannot be imported says so and stays as it was. With 2,000 imported files a
+   * cell takes 5 to 10 ms more.
+   */
+  autoreload?: 'off' | 'on';
   /** Number of ranks of a pool, of all its hosts together. 0: one for each GPU, or 2 on a machine without GPUs. */
   ranks?: number;
   /** GPUs of a pool, one rank each, in this order: `all`, or a list such as `3,1` or `0-3`, numbered as torch does. */
@@ -1403,6 +1409,16 @@ export const settings: readonly SettingRow[] = [
     doc:
       'The working directory of all processes: a path, relative ones from the folder; `~` and `${workspaceFolder}` ' +
       'are replaced. If it is empty, the folder.',
+  },
+  {
+    key: 'dip.autoreload',
+    type: 'string',
+    enum: ['off', 'on'],
+    default: 'off',
+    doc:
+      '`on`: modules of the project that were edited since they were imported are reloaded before each cell, locally ' +
+      'and on all ranks alike. One that cannot be imported says so and stays as it was. With 2,000 imported files a ' +
+      'cell takes 5 to 10 ms more.',
   },
   {
     key: 'dip.ranks',

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, Callable
 
-from . import apps, check, columns, limits, output, paths, randomness, surroundings, wire
+from . import apps, check, columns, limits, output, paths, randomness, reload, surroundings, wire
 from .commands import Commands
 from .ending import Ending
 from .gpu import GPUCache
@@ -323,6 +323,8 @@ class _Process:
         if self._spec.rank is not None and (groups := collectives.counts()):
             reply["groups"] = groups
             mending.learn(groups)
+        if message.content.get("autoreload") and (imported := reload.news()):
+            reply["imported"] = imported
         if self._surroundings is not None:
             self._tell_surroundings()
         if moments is not None:

@@ -30,7 +30,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Instance, Type, default
 from traitlets.config import Config
 
-from . import files, gpu, magics, paths, snapshots, spawned, tracebacks
+from . import files, gpu, magics, paths, reload, snapshots, spawned, tracebacks
 from .commands import Commands
 from .interrupts import Interrupts
 from .keyboard import AT_A_BREAKPOINT, Keyboard, no_keyboard
@@ -130,6 +130,7 @@ class Shell(InteractiveShell):
         """Return the process's shell, without threads and without a history on disk."""
         config = Config()
         config.HistoryManager.enabled = False
+        reload.watch()
         shell = cls.instance(config=config, user_module=spawned.Main("__main__"))
         # It would clear the namespace, which the app and other exit handlers may still need. `clear` does that later.
         atexit.unregister(shell.atexit_operations)
@@ -202,6 +203,9 @@ class Shell(InteractiveShell):
                     self.user_ns["__doc__"] = docstring(io.StringIO(code).readline)[0]
                 stack.enter_context(self.compile.at(path, line, code, run))
             stack.enter_context(around)
+            if edited := request.get("reload"):
+                self._started()  # modules are user code
+                reload.reload(edited)
             result = self.run_cell(code, store_history=store, silent=silent)
             snapshots.note_classes(None)
             if (err := result.error_before_exec or result.error_in_exec) is not None:
