@@ -183,7 +183,7 @@ func (ca *codeActions) workspaceActions(doc *docs.Snapshot) []action {
 		add("Attach to another session", actionSession, "attachSession", attachSessionArgs{whereArgs: here})
 	}
 	if w != nil && w.attachment != nil {
-		add("Stop the session", actionSession, "stopSession", stopSessionArgs{whereArgs: here})
+		add("End session", actionSession, "stopSession", stopSessionArgs{whereArgs: here})
 	}
 	if autodip {
 		add("Turn autodip off", actionPool, "autodip", autodipArgs{On: ptr(false), whereArgs: here})

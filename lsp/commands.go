@@ -61,7 +61,7 @@ var commands = []Command{
 	waiting(define("restartPool", "Restart pool",
 		"Interrupts what runs on the ranks, ends them and starts new ones of the same kind. It answers when they are ready.",
 		`{"text": "pool of 2 ranks on the CPU over gloo, app torch, ready in 0.4 s"}`, (*server).restartPool)),
-	waiting(define("killPool", "Kill pool",
+	waiting(define("killPool", "End pool",
 		"Interrupts what runs on the ranks and ends them.",
 		`{"text": "the pool of 2 ranks has ended"}`, (*server).killPool)),
 	waiting(define("restartLocal", "Restart local namespace",
@@ -169,10 +169,10 @@ var commands = []Command{
 			"Until the chosen one ends, the workspace has it also when it is opened again in the same program. Without a name and a folder the user is asked, "+
 			"and `text` is empty if the user wants none.",
 		`{"text": "attached to session train in /home/u/project: 2 ranks, idle, VS Code is attached; started 09:12"}`, (*server).attachSession)),
-	waiting(define("renameSession", "Rename the session",
+	waiting(define("renameSession", "Rename session",
 		"Gives the workspace's session another name.",
 		`{"text": "the session is called train"}`, (*server).renameSession)),
-	waiting(define("stopSession", "Stop the session",
+	waiting(define("stopSession", "End session",
 		"Ends a session with all that runs in it. If that would lose anything, the user is asked first (`window/showMessageRequest`), where "+
 			"the client can ask and does not take events; then `text` is empty if the user does not want that.",
 		`{"text": "session project has ended"}`, (*server).stopSession)),

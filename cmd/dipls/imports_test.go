@@ -76,6 +76,7 @@ var mayImport = map[string][]string{
 	"dipls/internal/testdisk":    {},
 	"dipls/internal/testhosts":   {},
 	"dipls/internal/testpython":  {},
+	"dipls/internal/vocabulary":  {},
 	"dipls/internal/trace":       {},
 	"dipls/internal/trust":       {"dipls/internal/private"},
 

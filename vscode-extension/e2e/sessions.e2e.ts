@@ -142,8 +142,8 @@ it.skipIf(!neovim)('is shared with Neovim: each sees what the other runs', async
 });
 
 it('is renamed', async () => {
-  await window.run('Dip: Rename the session');
-  await window.answer('Rename the session', 'Étude du soir');
+  await window.run('Dip: Rename session');
+  await window.answer('Rename session', 'Étude du soir');
   await says(/ reattached to Étude du soir$/);
 });
 
@@ -184,8 +184,8 @@ it('is left for another one, whose process is killed, and is come back to', asyn
 });
 
 it('ends when it is stopped, and leaves nothing', async () => {
-  await window.run('Dip: Stop the session');
-  await window.confirm('Stop session');
+  await window.run('Dip: End session');
+  await window.confirm('End session');
   await until('nothing but the language server runs', async () =>
     (await code.extensionProcesses()).every(({ commandLine }) => / lsp /.test(commandLine)),
   );

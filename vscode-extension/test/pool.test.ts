@@ -492,17 +492,17 @@ describe('menu', () => {
 
   it('begins with what is likely', () => {
     expect(labels(undefined)[0]).toBe('Make pool');
-    expect(labels(four).slice(0, 2)).toEqual(['Restart pool', 'Kill pool']);
+    expect(labels(four).slice(0, 2)).toEqual(['Restart pool', 'End pool']);
     expect(labels({ ...four, runs: [running] })[0]).toBe('Interrupt all');
     expect(labels(workspace({ state: 'dead', size: 4 }))[0]).toBe('Restart pool');
-    expect(labels(workspace({ state: 'starting', size: 4 }))[0]).toBe('Kill pool');
+    expect(labels(workspace({ state: 'starting', size: 4 }))[0]).toBe('End pool');
   });
 
   it('offers only what there is something to do with', () => {
     expect(labels(undefined)).not.toContain('Restart Python');
     expect(labels(undefined)).not.toContain('Show stacks');
     expect(labels(four)).toContain('Restart local namespace');
-    expect(labels(workspace({ local }))).not.toContain('Kill pool');
+    expect(labels(workspace({ local }))).not.toContain('End pool');
   });
 
   it('turns autodip the other way', () => {

@@ -264,7 +264,7 @@ const listed: ListedSession = {
 describe('the question before a session ends', () => {
   it('says what is lost, and who is attached besides', () => {
     expect(stopQuestion(listed)).toEqual({
-      text: 'Stop session train?',
+      text: 'End session train?',
       detail: 'All variables of the local namespace and 2 ranks will be lost.',
     });
     const busy = { ...listed, ranks: 0, runs: [{ id: 'a-1', title: 'Train' }, { id: 'a-2' }] };

@@ -1096,7 +1096,7 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'dip.killPool',
-    title: 'Kill pool',
+    title: 'End pool',
   },
   {
     name: 'dip.restartLocal',
@@ -1196,11 +1196,11 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'dip.renameSession',
-    title: 'Rename the session',
+    title: 'Rename session',
   },
   {
     name: 'dip.stopSession',
-    title: 'Stop the session',
+    title: 'End session',
   },
   {
     name: 'dip.freeMemory',

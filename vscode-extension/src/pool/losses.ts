@@ -23,7 +23,7 @@ export function ends(
   const local = workspace !== undefined && workspace.pool.local !== null;
   const found: Ends | undefined = {
     'dip.restartPool': { ranks: pool, local: false, action: 'Restart pool' },
-    'dip.killPool': { ranks: pool, local: false, action: 'Kill pool' },
+    'dip.killPool': { ranks: pool, local: false, action: 'End pool' },
     'dip.restartLocal': { ranks: false, local, action: 'Restart local namespace' },
     'dip.restart': { ranks: pool, local, action: 'Restart Python' },
     'dip.restartAndRunAll': { ranks: pool, local, action: 'Restart and run all' },

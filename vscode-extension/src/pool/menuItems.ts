@@ -57,10 +57,10 @@ export function menuItems(workspace: WorkspaceStatus | undefined, tie?: Tie): Me
   if (was) {
     pool.push(
       { action: 'restartPool', icon: 'debug-restart', label: 'Restart pool', description: count(size, 'rank') },
-      { action: 'killPool', icon: 'trash', label: 'Kill pool' },
+      { action: 'killPool', icon: 'trash', label: 'End pool' },
     );
   } else if (state === 'starting') {
-    pool.push({ action: 'killPool', icon: 'trash', label: 'Kill pool', description: 'while it starts' });
+    pool.push({ action: 'killPool', icon: 'trash', label: 'End pool', description: 'while it starts' });
   } else {
     pool.push({ action: 'make', icon: 'play-circle', label: 'Make pool', description: 'as the settings say' });
   }
@@ -168,7 +168,7 @@ function sessionItems(tie: Tie | undefined): MenuSection {
     items.push({
       action: 'stopSession',
       icon: 'trash',
-      label: 'Stop session…',
+      label: 'End session…',
       description: 'Python and all variables end',
     });
   }

@@ -14,7 +14,7 @@ interface Row extends vscode.QuickPickItem {
 }
 
 const log: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('output'), tooltip: 'Show log' };
-const stop: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('trash'), tooltip: 'Stop session…' };
+const stop: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon('trash'), tooltip: 'End session…' };
 
 /** Says which folder is meant, by a document of it. */
 interface Where {
@@ -123,7 +123,7 @@ async function confirm(session: ListedSession): Promise<boolean> {
     return true;
   }
   const { text, detail } = asked;
-  const action = 'Stop session';
+  const action = 'End session';
   return (await vscode.window.showWarningMessage(text, { modal: true, detail }, action)) === action;
 }
 

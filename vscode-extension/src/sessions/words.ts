@@ -75,7 +75,7 @@ export function stopQuestion(session: ListedSession): { text: string; detail: st
   const titles = runs.flatMap(({ title }) => (title === undefined ? [] : [`“${title}”`]));
   const others = clients.map(({ program }) => program);
   return {
-    text: `Stop session ${name}?`,
+    text: `End session ${name}?`,
     detail: [
       ...(runs.length === 0 ? [] : [`What runs is interrupted${titles.length > 0 ? `: ${titles.join(', ')}` : ''}.`]),
       `All variables of the local namespace${ranks > 0 ? ` and ${count(ranks, 'rank')}` : ''} will be lost.`,
