@@ -32,13 +32,13 @@ $(TMUX_STAMP): $(VENV_STAMP) scripts/setup-tmux.sh
 
 build: ## make bin/dipls
 	@mkdir -p bin
-	go build -o bin/dipls ./cmd/dipls
+	@. scripts/lib.sh && told "building bin/dipls" go build -o bin/dipls ./cmd/dipls
 
 vsix: ## make vscode-extension/dipls-PLATFORM.vsix
 	@scripts/setup-node.sh
 	cd vscode-extension && npm run --silent package
 
-demo: setup build ## train a DDP model on 4 CPU ranks
+demo: $(VENV_STAMP) build ## train a DDP model on 4 CPU ranks
 	bin/dipls run examples/train_ddp.py --python .venv/bin/python -n 4
 
 test: setup build test-python test-go test-vscode e2e ## every test

@@ -55,7 +55,7 @@ unpacked_suite() {
 	local home=$cache/$suite script=/usr/share/debootstrap/scripts
 	debian_root || { say "a Debian suite is unpacked by root on Debian only"; return 1; }
 	if [[ $(cat "$home/.stamp" 2>/dev/null) != "$stamp" ]]; then
-		command -v debootstrap >/dev/null || apt_install debootstrap >&2 || return
+		command -v debootstrap >/dev/null || apt_install "Debian's newest Python is unpacked by it" debootstrap >&2 || return
 		[[ -e $script/$suite ]] || ln -s sid "$script/$suite"
 		say "unpacking Debian's $suite with Python and torch into $home (some minutes, once)"
 		rm -rf "$home"

@@ -25,7 +25,7 @@ browser() {
 	return 1
 }
 if ! browser >/dev/null && debian_root; then
-	apt_install chromium fonts-dejavu-core || true
+	apt_install "VS Code is tested in a browser" chromium fonts-dejavu-core || true
 fi
 chromium=$(browser) || missing "there is no chromium or google-chrome on PATH (on Debian: apt-get install chromium)"
 
@@ -53,7 +53,7 @@ build() { # in an empty folder
 
 if [[ ! -e $home ]]; then
 	if debian_root && ! dpkg -s g++ make python3 pkg-config libkrb5-dev >/dev/null 2>&1; then
-		apt_install g++ make python3 pkg-config libkrb5-dev || true
+		apt_install "code-server is built with them" g++ make python3 pkg-config libkrb5-dev || true
 	fi
 	say "building code-server $code_server in $cache (some minutes, once)"
 	mkdir -p "$cache"

@@ -10,7 +10,7 @@ missing() { { dpkg-query -W -f '${db:Status-Status}\n' "${packages[@]}" 2>&1 || 
 
 if debian_root; then
 	if missing; then
-		apt_install "${packages[@]}" || say "tests with several hosts are skipped: ${packages[*]} could not be installed"
+		apt_install "tests with several hosts need them" "${packages[@]}" || say "tests with several hosts are skipped: ${packages[*]} could not be installed"
 	fi
 else
 	say "tests with several hosts are skipped: they need root on Debian"

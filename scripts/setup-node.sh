@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 usable() { command -v npm >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; }
 
 if ! usable && debian_root; then
-	apt_install nodejs npm || true
+	apt_install "the VS Code extension is built and tested with Node" nodejs npm || true
 fi
 if ! usable; then
 	echo "there is no Node 20 or newer with npm"
@@ -18,7 +18,6 @@ fi
 cd vscode-extension
 installed=node_modules/.installed-lock.json
 if ! cmp -s package-lock.json "$installed"; then
-	say "installing the extension's packages"
-	npm ci --silent --no-audit --no-fund || fail "npm could not install the packages of vscode-extension; try: cd vscode-extension && npm ci"
+	told "installing the extension's packages" npm ci --silent --no-audit --no-fund || fail "npm could not install the packages of vscode-extension; try: cd vscode-extension && npm ci"
 	cp package-lock.json "$installed"
 fi

@@ -25,7 +25,7 @@ done
 
 pip_torch=
 if [[ -z $base ]] && debian_root; then
-	if apt_install python3-torch python3-venv && has_torch /usr/bin/python3; then
+	if apt_install "no Python here has torch, and the package index's is gigabytes with CUDA" python3-torch python3-venv && has_torch /usr/bin/python3; then
 		base=/usr/bin/python3
 	else
 		say "Debian's python3-torch could not be installed; trying pip"
@@ -38,14 +38,14 @@ if [[ -z $base ]]; then
 	pip_torch=torch
 fi
 if ! has_venv "$base"; then
-	if debian_root; then apt_install python3-venv; fi
+	if debian_root; then apt_install "$base cannot make a virtual environment" python3-venv || true; fi
 	has_venv "$base" || fail "$base cannot make a virtual environment; on Debian run: apt-get install python3-venv"
 fi
 
 say "using $base ($("$base" -c 'import platform; print(platform.python_version())'))${pip_torch:+, torch from pip}"
 # Built beside and renamed at the end, so that an interrupted setup is not taken for a finished one.
 rm -rf .venv
-"$base" -m venv --system-site-packages .venv || fail "could not make .venv; remove it and run: make setup"
+told "making .venv" "$base" -m venv --system-site-packages .venv || fail "could not make .venv; remove it and run: make setup"
 
 # A virtual environment sees only its base interpreter's packages, not those of another virtual environment.
 "$base" - .venv <<'PY'
@@ -55,23 +55,24 @@ if sys.prefix != sys.base_prefix:
     (lib / "parent-environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
 PY
 
-pip_install() {
-	.venv/bin/python -m pip install -q --disable-pip-version-check "$@"
+pip_install() { # WHAT ARGUMENT…
+	local what=$1
+	shift
+	told "installing $what into .venv" .venv/bin/python -m pip install -q --disable-pip-version-check "$@"
 }
 if [[ -n $pip_torch ]]; then
-	say "installing torch from the package index (this can be large)"
-	pip_install "$pip_torch" || fail "pip could not install torch; install it yourself, then run: PYTHON=/path/to/that/python make setup"
+	pip_install "torch, from the package index (this can be gigabytes)" "$pip_torch" || fail "pip could not install torch; install it yourself, then run: PYTHON=/path/to/that/python make setup"
 fi
 has_torch .venv/bin/python || fail "torch does not import in .venv; see: .venv/bin/python -c 'import torch.distributed'"
 
 # torch before 2.3 was compiled against NumPy 1 and cannot share arrays with NumPy 2.
 numpy=$(.venv/bin/python -c 'import torch; print("numpy<2" if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 3) else "numpy")' 2>/dev/null)
-pip_install -r ranks/agent/requirements-dev.txt "$numpy" ||
+pip_install "the agent's packages" -r ranks/agent/requirements-dev.txt "$numpy" ||
 	fail "pip could not install the agent's packages; check the network, then run: make setup"
 
 # fastai and accelerate are for the tests of their apps only, which are skipped without them.
 if .venv/bin/python -c 'import sys, torch; sys.exit(sys.version_info >= (3, 12) or tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 2))'; then
-	pip_install --no-deps -r ranks/agent/requirements-apps.txt ||
+	pip_install "fastai and accelerate" --no-deps -r ranks/agent/requirements-apps.txt ||
 		say "fastai and accelerate could not be installed: the tests of their apps will be skipped"
 else
 	say "no fastai and accelerate are pinned for this Python and torch: the tests of their apps will be skipped"
