@@ -75,6 +75,7 @@ type node struct {
 	alone     bool        // autodip leaves it alone
 	problems  []Problem
 	cuts      []Range // of the text, what IPython must not see
+	spoken    []Range // lines of magics and commands, bare or in comments, and the one that says where the file's cells run
 	help      Range   // a directive that only asks for help, which is then all that IPython sees; empty if there is none
 	says      Target  // where the file's cells run, of a preamble that says so
 	lineFault int     // which of problems, from 1, is about the line that says so wrongly; 0: none

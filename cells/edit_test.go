@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,7 @@ type cellSnapshot struct {
 	Autodip     string
 	Alone       bool
 	Fault       Problem
+	Lines       []MagicLine
 	Metadata    []Metadatum
 	Magics      []Magic
 	Rewritten   string
@@ -44,7 +46,7 @@ func snap(f *File) snapshot {
 		s.Cells = append(s.Cells, cellSnapshot{
 			View: c.View(), Range: c.Range(), Body: c.BodyRange(), Metadata: c.Metadata(), Magics: c.Magics(),
 			Directive: fmt.Sprintf("%v see=%v quiet=%v app=%q px=%v noblock=%v verbose=%v", d.Target, d.See, d.Quiet, d.AppCommand, d.Px, d.NoBlock, d.Verbose),
-			Autodip:   autodip.String(), Alone: c.LeavesAutodip(), Fault: fault,
+			Autodip:   autodip.String(), Alone: c.LeavesAutodip(), Fault: fault, Lines: slices.Collect(c.MagicLines()),
 			Rewritten: text, RewriteLine: line,
 		})
 	}

@@ -8,6 +8,7 @@ import (
 
 // What a file says about all of its cells, and where it may say so.
 func TestFileLine(t *testing.T) {
+	const misplaced = "none | error: where a file's cells run stands above its first marker and its first code"
 	for text, want := range map[string]string{
 		"# dip: remote\n# %%\nx":                   "remote",
 		"#dip:local\n# %%\nx":                      "local",
@@ -23,7 +24,7 @@ func TestFileLine(t *testing.T) {
 		"#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n# Copyright\n\n# dip: remote\nimport x": "remote",
 		"# ---\n# jupyter: x\n# ---\n\n# dip: remote\n# %%\nx":                                   "remote",
 		"\"\"\"Trains.\n\n# dip: local\n\"\"\"\n# dip: remote\n# %%\nx":                          "remote",
-		"# dip: remote\n# dip: local\n# %%\nx":                                                   "remote | warning: the file's target is remote already, local is ignored",
+		"# dip: remote\n# dip: local\n":                                                          "remote | warning: the file's target is remote already, local is ignored",
 		"# %%\nx":                                                                                "none",
 		"# dip: a library for cells\n# %%\nx":                                                    "none", // prose
 		"# dip into the data\n# %%\nx":                                                           "none",
@@ -35,8 +36,8 @@ func TestFileLine(t *testing.T) {
 		"# Dip: remote\n# %%\nx":                                                                 "none | error: Dip:  is no directive and no magic -> dip: ",
 		"# dip remote\n# %%\nx":                                                                  "none | error: dip  is no directive and no magic -> dip: ",
 		"# dip = ranks 0\n# %%\nx":                                                               "none | error: dip =  is no directive and no magic -> dip: ",
-		"import x\n# dip: remote\n# %%\nx":                                                       "none | error: where a file's cells run stands above its first marker and its first code",
-		"# %%\n# dip: ranks 0\nx":                                                                "none | error: where a file's cells run stands above its first marker and its first code",
+		"import x\n# dip: remote\n# %%\nx":                                                       misplaced,
+		"# %%\n# dip: ranks 0\nx":                                                                misplaced,
 		"# %%\n# dip: into it\nx":                                                                "none",
 		"# %% [markdown]\n# dip: remote\n":                                                       "none",
 	} {

@@ -1,6 +1,10 @@
 package cells
 
-import "slices"
+import (
+	"iter"
+	"slices"
+	"strings"
+)
 
 // Text is the whole cell, byte for byte.
 func (c Cell) Text() string { return c.n.text }
@@ -80,3 +84,77 @@ func FlagsOf(name string, cell bool) []Flag {
 }
 
 func (t takes) String() string { return [...]string{"", "word", "ranks", "truth", "arguments"}[t] }
+
+// A MagicLine is a line of a code cell that is for IPython or for this project: a magic or a command of the shell, bare or in a comment, or the line by which
+// a file says where its cells run. Of a line that a backslash continues it is the first one.
+type MagicLine struct {
+	Range Range  // from its first byte that is not blank
+	Name  Range  // "%matplotlib", "%%dip", "!", "dip"
+	Args  Range  // what follows, trimmed
+	Fix   string // a comment that does the same, of a bare line; "": there is none, or it is a comment
+}
+
+// MagicLines yields those of the cell, in order.
+func (c Cell) MagicLines() iter.Seq[MagicLine] {
+	return func(yield func(MagicLine) bool) {
+		for _, r := range c.n.spoken {
+			if !yield(readLine(c.n.text[r.Start:r.End]).shift(c.off + r.Start)) {
+				return
+			}
+		}
+	}
+}
+
+// readLine reads such a line.
+func readLine(text string) (l MagicLine) {
+	whole := text
+	text = strings.TrimRight(text[:lineEnd(text, 0)], " \t\f\\")
+	i := 0
+	if strings.HasPrefix(text, "#") {
+		i = skipBlank(text, len("#"))
+		if strings.HasPrefix(text, "#!") {
+			i = skipBlank(text, len("#!"))
+		}
+	} else if bare := "# " + text; text == strings.TrimRight(whole, " \t\f") && means(bare) {
+		l.Fix = bare
+	}
+	end := i
+	for end < len(text) && strings.IndexByte("%!?", text[end]) >= 0 {
+		end++
+	}
+	if end == i || text[i] == '%' {
+		end += nameLen(text[end:])
+	}
+	args := skipBlank(text, end)
+	if args < len(text) && text[args] == ':' {
+		args = skipBlank(text, args+1)
+	}
+	l.Range, l.Name, l.Args = Range{0, len(text)}, Range{i, end}, Range{args, len(text)}
+	return l
+}
+
+// means reports whether a comment is a magic or a command.
+func means(comment string) bool {
+	if m, ours := readMagic(comment); ours {
+		return !m.isProse()
+	}
+	m, ok := readIPython(comment)
+	return ok && m.fits && (!m.cell || ipythonMagics[m.name].python)
+}
+
+func (l MagicLine) shift(by int) MagicLine {
+	l.Range, l.Name, l.Args = l.Range.shift(by), l.Name.shift(by), l.Args.shift(by)
+	return l
+}
+
+// IPythonMagicNames are the names of IPython's magics: of those that begin a cell, or of those of a line.
+func IPythonMagicNames(cell bool) []string {
+	var names []string
+	for name, m := range ipythonMagics {
+		if (cell && m.cell != notThere || !cell && m.line != notThere) && isName(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

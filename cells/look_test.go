@@ -1,6 +1,7 @@
 package cells
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,5 +42,39 @@ func TestFlagsOf(t *testing.T) {
 	m, ok := ReadMagic("  # %dipush x ")
 	if !ok || m.Name != "dipush" || m.Args != "x" || m.Range != (Range{4, 13}) {
 		t.Errorf("%+v %v", m, ok)
+	}
+}
+
+// Where lines of magics are, what of them is the name, and what does the same as a comment.
+func TestMagicLines(t *testing.T) {
+	const text = "# dip: remote\n# %%\n# %matplotlib inline\n%matplotlib inline\n!nvidia-smi -L\n# !nvidia-smi\n" +
+		"x = 1\n%dipush x\n%dipush a \\\n  b\n# %timeit is slow\n'''\n# %pwd\n'''\n# %%time\ny\n# %% a\n%%time\nz\n# %%\n%%bash\nls\n"
+	var got strings.Builder
+	for c := range Parse(text).Cells() {
+		for l := range c.MagicLines() {
+			of := func(r Range) string { return text[r.Start:r.End] }
+			fmt.Fprintf(&got, "%q %q %q", of(l.Range), of(l.Name), of(l.Args))
+			if l.Fix != "" {
+				fmt.Fprintf(&got, " -> %q", l.Fix)
+			}
+			got.WriteByte('\n')
+		}
+	}
+	const want = `"# dip: remote" "dip" "remote"
+"# %matplotlib inline" "%matplotlib" "inline"
+"%matplotlib inline" "%matplotlib" "inline" -> "# %matplotlib inline"
+"!nvidia-smi -L" "!" "nvidia-smi -L" -> "# !nvidia-smi -L"
+"# !nvidia-smi" "!" "nvidia-smi"
+"%dipush x" "%dipush" "x" -> "# %dipush x"
+"%dipush a" "%dipush" "a"
+"# %%time" "%%time" ""
+"%%time" "%%time" "" -> "# %%time"
+"%%bash" "%%bash" ""
+`
+	if got.String() != want {
+		t.Errorf("got\n%swant\n%s", got.String(), want)
+	}
+	if names := IPythonMagicNames(false); !slices.Contains(names, "matplotlib") || slices.Contains(names, "bash") {
+		t.Error(names)
 	}
 }

@@ -400,6 +400,7 @@ func (p *parser) cellMagic(m marker, right bool, begin, at, end int) {
 	line, _ := readIPython(p.src[at:end])
 	p.node.alone = true
 	p.node.cuts = append(p.node.cuts, Range{at, at + m.rest})
+	p.speaks(at, end)
 	p.stage = magicked
 	if !ipythonMagics[line.name].python {
 		p.foreign, p.below = true, skipNewline(p.src, end)
@@ -474,6 +475,7 @@ func (p *parser) comment(at, end int) {
 	}
 	if p.node.typ == CodeCell && (at == 0 || at == p.mark || classes[p.src[at-1]] == newline) {
 		if l, ok := readFileLine(text); ok && (p.atTop() || l.err == nil && l.near == nil) {
+			p.speaks(at, end)
 			p.fileLine(l, at, end)
 			return
 		}
@@ -497,6 +499,7 @@ func (p *parser) comment(at, end int) {
 		p.node.alone = p.node.alone || first
 		p.magic(magic, at)
 		p.node.cuts = append(p.node.cuts, Range{at, at + magic.Range.Start})
+		p.speaks(at, end)
 		return
 	}
 	if n, ok := nearMagic(text); ok {
@@ -506,6 +509,7 @@ func (p *parser) comment(at, end int) {
 	if m, ok := readIPython(text); ok && m.fits {
 		p.node.alone = p.node.alone || first && m.name != ""
 		p.node.cuts = append(p.node.cuts, Range{at, at + m.start})
+		p.speaks(at, end)
 	}
 }
 
@@ -522,6 +526,7 @@ func (p *parser) escaped(at int) {
 	}
 	first := p.stage != inBody
 	p.stage = inBody
+	p.speaks(at, end)
 	p.node.alone = p.node.alone || first && text[0] == '%'
 	if ok && p.node.typ == CodeCell {
 		p.magic(m, at)
@@ -570,6 +575,7 @@ func (p *parser) directive(m Magic, at, end int) {
 			p.node.help = whole
 		}
 	}
+	p.speaks(at, end)
 	p.magic(m, at)
 	p.node.cuts = append(p.node.cuts, Range{at, end})
 	p.stage = directed
@@ -589,6 +595,13 @@ func (p *parser) magic(m Magic, at int) {
 	}
 	m.Range = m.Range.shift(at)
 	p.node.magics = append(p.node.magics, m)
+}
+
+// speaks notes a line of a code cell that is IPython's or ours.
+func (p *parser) speaks(at, end int) {
+	if p.node.typ == CodeCell {
+		p.node.spoken = append(p.node.spoken, Range{at, end})
+	}
 }
 
 func (p *parser) report(problem Problem) {
@@ -664,6 +677,9 @@ func (p *parser) emit(n *node, start, end int) {
 	}
 	for i := range n.cuts {
 		n.cuts[i] = n.cuts[i].shift(-start)
+	}
+	for i := range n.spoken {
+		n.spoken[i] = n.spoken[i].shift(-start)
 	}
 	n.help = n.help.shift(-start)
 	for i := range n.problems {

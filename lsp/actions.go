@@ -166,6 +166,25 @@ func (ca *codeActions) quickFixes(ctx context.Context, doc *docs.Snapshot, r pro
 			actions = append(actions, hangFixes(doc, f)...)
 		}
 	}
+	return append(actions, bareFixes(doc, r)...)
+}
+
+// bareFixes makes comments of bare magics and commands that a range touches: the file is plain Python then, and does the same.
+func bareFixes(doc *docs.Snapshot, r protocol.Range) []action {
+	c, ok := doc.CellAt(r.Start)
+	if !ok {
+		return nil
+	}
+	var actions []action
+	start, end := doc.Offset(r.Start), doc.Offset(r.End)
+	for l := range c.MagicLines() {
+		if l.Fix != "" && l.Range.Start <= end && start <= l.Range.End {
+			actions = append(actions, action{
+				title: fmt.Sprintf("Write as a comment: '%s'", clean.Brief(l.Fix)), kind: protocol.CodeActionKindQuickFix,
+				edit: &protocol.TextEdit{Range: doc.Range(l.Range), NewText: l.Fix},
+			})
+		}
+	}
 	return actions
 }
 

@@ -61,7 +61,7 @@ func (c *completion) complete(ctx context.Context, p *protocol.CompletionParams)
 	}
 	line, at := lineBefore(cell, offset)
 	invoked := p.Context.TriggerKind != protocol.CompletionTriggerKindTriggerCharacter
-	offered, sure := c.ofMagics(ctx, d, line, invoked)
+	offered, sure := c.ofMagics(ctx, d, cell, line, invoked)
 	if sure {
 		return listOf(d, cell, offset, offered), nil
 	}

@@ -28,6 +28,8 @@ var (
 	magicName = regexp.MustCompile(`^[ \t]*(#[ \t]*!?[ \t]*)?(%{1,2})([\pL\pN_]*)$`)
 	// markerLine is a header up to its end.
 	markerLine = regexp.MustCompile(`^[ \t]*#[ \t]*%%+(?:[ \t]|\[)`)
+	// fileLine is a line that begins like the one by which a file says where its cells run.
+	fileLine = regexp.MustCompile(`^#[ \t]*(d|di|dip|dip:[ \t]*)((?:[a-z]+(?: [\w:,-]*)?)?)$`)
 	// headerValue is a header that ends in the value of a key of ours.
 	headerValue = regexp.MustCompile(`(?:^|[ \t])(target|see)=(["']?)([^"' \t]*)$`)
 )
@@ -114,12 +116,15 @@ func flagDoc(magic string, f cells.Flag) string {
 
 // ofMagics offers what may stand at the end of a header, a directive or a line magic. sure is false where a namespace may know more: in IPython's
 // magics, and on any other line.
-func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, line string, invoked bool) (offered []offer, sure bool) {
+func (c *completion) ofMagics(ctx context.Context, d *docs.Snapshot, cell cells.Cell, line string, invoked bool) (offered []offer, sure bool) {
 	if m := magicName.FindStringSubmatch(line); m != nil {
 		if m[1] != "" && m[2] == "%%" && m[3] == "" && !invoked {
 			return nil, true // most likely a plain marker: Enter must not make something else of it
 		}
 		return magicsFor(m[2], m[3]), m[1] != ""
+	}
+	if m := fileLine.FindStringSubmatch(line); m != nil && !cell.HasHeader() {
+		return c.places(d, m[1], m[2]), true
 	}
 	if m, ok := cells.ReadMagic(line); ok && strings.ContainsAny(line[m.Range.Start:], " \t") {
 		offered = c.arguments(ctx, d, m, line)
@@ -139,7 +144,31 @@ func magicsFor(percent, typed string) []offer {
 			found = append(found, offer{percent + name, magicDocs[percent+name], protocol.CompletionItemKindFunction, percent + typed})
 		}
 	}
+	for _, name := range cells.IPythonMagicNames(percent == "%%") {
+		if strings.HasPrefix(name, typed) {
+			found = append(found, offer{percent + name, "IPython's", protocol.CompletionItemKindFunction, percent + typed})
+		}
+	}
 	return found
+}
+
+// places offers where a file may say that its cells run. before is what stands before the colon and its blank, or some of it.
+func (c *completion) places(d *docs.Snapshot, before, typed string) []offer {
+	var offered []offer
+	add := func(text, doc string) {
+		if strings.Contains(before, ":") {
+			offered = append(offered, offer{text, doc, protocol.CompletionItemKindEnumMember, typed})
+		} else {
+			offered = append(offered, offer{"dip: " + text, doc, protocol.CompletionItemKindEnumMember, before + typed})
+		}
+	}
+	for _, t := range targetOffers {
+		add(t.text, "the cells of this file run "+t.doc)
+	}
+	for _, list := range c.rankLists(d)[1:] {
+		add("ranks "+list, "the cells of this file run there")
+	}
+	return startingWith(offered, offered[0].typed)
 }
 
 // arguments returns what may stand at the end of a magic's arguments.

@@ -51,6 +51,7 @@ var features = []func(*server) feature{
 	newRestart,
 	newCells,
 	newColumns,
+	newTokens,
 	newGone,
 	newTicks,
 }

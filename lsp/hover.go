@@ -2,12 +2,14 @@ package lsp
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 
 	"go.lsp.dev/protocol"
 
 	"dipls/cells"
+	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
 	"dipls/session"
 )
@@ -33,6 +35,9 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 	if !ok || c.Type() != cells.CodeCell {
 		return nil, nil
 	}
+	if text, at := aboutFile(d, c, d.Offset(p.Position)); text != "" {
+		return &protocol.Hover{Contents: &protocol.MarkupContent{Kind: protocol.MarkupKindPlainText, Value: text}, Range: ptr(d.Range(at))}, nil
+	}
 	line, at, word := d.NameAt(c, d.Offset(p.Position))
 	if word.Len() == 0 {
 		return nil, nil
@@ -51,6 +56,29 @@ func (h *hover) show(ctx context.Context, p *protocol.HoverParams) (*protocol.Ho
 		return nil, nil
 	}
 	return &protocol.Hover{Contents: &protocol.MarkupContent{Kind: format, Value: text}, Range: ptr(d.Range(word))}, nil
+}
+
+// aboutFile explains the line at an offset by which the file says where its cells run; "" if another line is there.
+func aboutFile(d *docs.Snapshot, c cells.Cell, offset int) (text string, at cells.Range) {
+	target := d.File.Target()
+	if c.HasHeader() || target.Where == cells.None {
+		return "", at
+	}
+	for l := range c.MagicLines() {
+		if l.Range.Start <= offset && offset <= l.Range.End && d.Text(l.Name.Start, l.Name.End) == "dip" {
+			return fmt.Sprintf("The cells of this file run %s, unless a command, the cell itself or autodip says otherwise, or the cell begins with a magic.",
+				onPlace(target)), l.Range
+		}
+	}
+	return "", at
+}
+
+// onPlace is placeOf behind a verb: "on ranks 0,2", "locally".
+func onPlace(t cells.Target) string {
+	if t.Where == cells.Remote {
+		return "on " + placeOf(t)
+	}
+	return placeOf(t)
 }
 
 // format is Markdown unless the client wants plain text.

@@ -3,7 +3,7 @@ package lsp
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+
 	"slices"
 	"strconv"
 	"sync"
@@ -357,14 +357,6 @@ func lensCommand(title, name string, args any) protocol.Command {
 	cmd.Command = commandPrefix + name
 	cmd.Arguments = []protocol.LSPAny{raw}
 	return cmd
-}
-
-// withHint is a problem and what to do about it.
-func withHint(p cells.Problem) string {
-	if p.Hint == "" {
-		return p.Message
-	}
-	return fmt.Sprintf("%s; %s", p.Message, p.Hint)
 }
 
 // changed makes the client ask again if it would see something else.

@@ -264,8 +264,8 @@ func TestCompleteMagics(t *testing.T) {
 	everyServer(t, func(t *testing.T, server lsptest.Server) {
 		e := lsptest.Start(t, lsptest.Options{Server: server, Encodings: utf32})
 		for _, test := range []struct{ line, want string }{
-			{"# %%d|", "# %%dip"},
-			{"# %di|", "# %dipper # %dipull # %dipush"},
+			{"# %%d|", "# %%dip # %%debug"},
+			{"# %di|", "# %dipper # %dipull # %dipush # %dirs"},
 			{"%mak|", "%makedip"},
 			{"#!%autop|", "#!%autopx"},
 			{"# %%dip ev|", "# %%dip everywhere"},

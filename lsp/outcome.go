@@ -1,6 +1,8 @@
 package lsp
 
 import (
+	"fmt"
+
 	"go.lsp.dev/uri"
 
 	"dipls/cells"
@@ -81,4 +83,12 @@ func (o *shownOutcomes) differ(c change) bool {
 		}
 	}
 	return found
+}
+
+// withHint is a problem and what to do about it.
+func withHint(p cells.Problem) string {
+	if p.Hint == "" {
+		return p.Message
+	}
+	return fmt.Sprintf("%s; %s", p.Message, p.Hint)
 }

@@ -77,7 +77,8 @@ var settingsTable = []Setting{
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
 	{"target", "string", `""`, "Where cells run that do not say so themselves, if autodip is off and their file has no line such as " +
-		"`# dip: remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with a magic stay local. If it is empty, in the local namespace.", nil,
+		"`# dip: remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with " +
+		"a magic stay local. If it is empty, in the local namespace.", nil,
 		func(s *Settings, raw json.RawMessage) error {
 			var text string
 			if err := json.Unmarshal(raw, &text); err != nil {

@@ -1,5 +1,5 @@
-// Command gen writes what is made from the language server's tables and types: docs/settings.md, docs/commands.md and the TypeScript module that the
-// extension for VS Code is compiled with. "go generate ./lsp" runs it; nothing of it is in the program that users have.
+// Command gen writes what is made from the language server's tables and types: docs/settings.md, docs/commands.md, and for VS Code's extension the TypeScript
+// module that it is compiled with and a grammar. "go generate ./lsp" runs it; nothing of it is in the program that users have.
 //
 // A command or a setting is changed in the tables of package lsp, a message in the struct that is encoded. What the module says of a field is the
 // field's own comment.
@@ -46,6 +46,9 @@ func generated(root string) (map[string]string, error) {
 	}
 	schema := lsp.NewSchema()
 	files := map[string]string{"vscode-extension/src/generated/server.ts": typescriptReference(schema, source)}
+	if files[grammarPath], err = grammar(); err != nil {
+		return nil, err
+	}
 	for _, name := range []string{"settings.md", "commands.md"} {
 		if files["docs/"+name], err = page(name, schema); err != nil {
 			return nil, err

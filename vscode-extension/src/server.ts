@@ -247,6 +247,9 @@ export class Server implements vscode.Disposable {
         // Hints say how a cell went, and so do the lenses right above: once is enough.
         provideInlayHints: (document, range, token, next) =>
           showsLenses(document) ? [] : next(document, range, token),
+        // The editor asks one server about tokens, and Python's knows more of them. A grammar of the extension's marks magics.
+        provideDocumentSemanticTokens: () => null,
+        provideDocumentRangeSemanticTokens: () => null,
         // A lens that tells how a cell ran leads to its results; elsewhere, to a file.
         resolveCodeLens: async (lens, token, next) => {
           const resolved = await next(lens, token);
