@@ -52,6 +52,13 @@ var commands = []Command{
 	define("runSelection", "Run selection",
 		"Runs the lines of a range, or the selected text if it is within one line, where their cell would run.",
 		`{"run": "3f9a2c-1"}`, (*server).runSelection),
+	define("runCode", "Run code",
+		"Runs code that is in no document, such as what was typed at a prompt. `target` says where, unless the code itself does by a directive.",
+		`{"run": "3f9a2c-1"}`, (*server).runCode),
+	waiting(define("complete", "Complete code",
+		"Says how code that is in no document may go on, from the namespaces that live and are idle. It starts nothing. `replaces` is the end of the code "+
+			"in whose place a match stands.",
+		`{"replaces": "la", "matches": [{"text": "layers", "kind": "instance"}]}`, (*server).completeCode)),
 	define("runLine", "Run line magic",
 		"Runs the line magic on a line, such as `# %dipush x`, in the local namespace.",
 		`{"run": "3f9a2c-1"}`, (*server).runMagicLine),

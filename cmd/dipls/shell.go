@@ -251,32 +251,14 @@ func (sh *shell) plan(text string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	on := sh.on
-	if onlyMagics(text) {
-		on = cells.Target{Where: cells.Local}
-	}
 	planned := &plan{warnings: p.warnings}
 	for _, c := range p.cells {
 		cell, _ := from.text.Cell(c.request.Cell)
-		if c.request.Directive.Target.Where == cells.None {
-			c.request.Target = on
-		}
-		if c.request.Cell, c.request.Source = 0, ""; c.request.Title == "" {
-			c.request.Title, _, _ = strings.Cut(strings.TrimSpace(c.request.Code), "\n")
-		}
-		planned.add(cell, c.request)
+		request, _ := session.CellOfTyped(cell, sh.on)
+		request.See, request.Timeout, request.HangAfter = c.request.See, c.request.Timeout, c.request.HangAfter
+		planned.add(cell, request)
 	}
 	return planned, nil
-}
-
-// onlyMagics reports whether a text has nothing but lines with dipls' own magics, which are the local namespace's.
-func onlyMagics(text string) bool {
-	for line := range strings.Lines(text) {
-		if m, ok := cells.ReadMagic(line); strings.TrimSpace(line) != "" && (!ok || m.Cell) {
-			return false
-		}
-	}
-	return true
 }
 
 // targetMagic is the shell's own word: it says where statements run.

@@ -55,6 +55,8 @@ describe('commands', () => {
     expect([...titles.keys()].filter((command) => !conditions.get(command))).toEqual([]);
     expect(commands.map(({ name }) => name).filter((name) => conditions.get(name) === 'false')).toEqual([
       'dip.runDocuments',
+      'dip.runCode',
+      'dip.complete',
       'dip.runLine',
       'dip.status',
       'dip.gpus',

@@ -396,6 +396,41 @@ export interface SelectionArgs {
   see?: string;
 }
 
+export interface CodeArgs {
+  /** the code; cells in it run one after the other */
+  code: string;
+  /**
+   * where it runs that does not say so itself: remote, local, everywhere or ranks:LIST; without it, as a cell that
+   * does not say
+   */
+  target?: string;
+  /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2 */
+  see?: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface CompleteArgs {
+  /** the code up to the cursor */
+  code: string;
+  /** where it would run, as for runCode */
+  target?: string;
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface CompleteMatch {
+  text: string;
+  /** as in dip.variables; also property, param, keyword or magic */
+  kind?: string;
+}
+
+export interface CompleteReply {
+  /** the end of the code, in whose place a match stands */
+  replaces: string;
+  matches: CompleteMatch[];
+}
+
 export interface LineArgs {
   /** the document */
   uri: string;
@@ -973,6 +1008,8 @@ export interface CommandArguments {
   'dip.runAll': DocumentArgs;
   'dip.runDocuments': DocumentsArgs;
   'dip.runSelection': SelectionArgs;
+  'dip.runCode': CodeArgs;
+  'dip.complete': CompleteArgs;
   'dip.runLine': LineArgs;
   'dip.makePool': MakePoolArgs;
   'dip.restartPool': WhereArgs;
@@ -1015,6 +1052,8 @@ export interface CommandAnswers {
   'dip.runAll': RunReply;
   'dip.runDocuments': DocumentsReply;
   'dip.runSelection': RunReply;
+  'dip.runCode': RunReply;
+  'dip.complete': CompleteReply;
   'dip.runLine': RunReply;
   'dip.makePool': RunReply;
   'dip.restartPool': TextReply;
@@ -1081,6 +1120,14 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.runSelection',
     title: 'Run selection',
+  },
+  {
+    name: 'dip.runCode',
+    title: 'Run code',
+  },
+  {
+    name: 'dip.complete',
+    title: 'Complete code',
   },
   {
     name: 'dip.runLine',

@@ -60,10 +60,18 @@ export type ToView =
   | { readonly type: 'goTo'; readonly key: RunKey }
   /** A command that is the view's own. */
   | { readonly type: 'do'; readonly command: ViewCommand }
+  /** How the code of the prompt may go on, as asked for under that number. */
+  | { readonly type: 'completions'; readonly id: number; readonly replaces: string; readonly matches: readonly Match[] }
   /** Say which run's cell to go to: that with the focus, or the topmost. */
   | { readonly type: 'whichCell' };
 
-export const viewCommands = ['find', 'copy', 'wrap', 'sideBySide', 'ranks'] as const;
+/** One way in which code may go on. */
+export interface Match {
+  readonly text: string;
+  readonly kind?: string;
+}
+
+export const viewCommands = ['find', 'copy', 'wrap', 'sideBySide', 'ranks', 'prompt'] as const;
 
 export type ViewCommand = (typeof viewCommands)[number];
 
@@ -75,6 +83,10 @@ export type FromView =
   | { readonly type: 'open'; readonly path: string; readonly line: number }
   | { readonly type: RunAction; readonly key: RunKey }
   | { readonly type: 'copy'; readonly text: string }
+  /** Run what was typed, on a target or, with an empty one, where autodip says. */
+  | { readonly type: 'run'; readonly code: string; readonly target: string }
+  /** Say how code may go on. */
+  | { readonly type: 'complete'; readonly code: string; readonly target: string; readonly id: number }
   /** Something with an entry of a run: open it large, save it as a file. */
   | { readonly type: EntryAction; readonly key: RunKey; readonly entry: number }
   /** Show the setting that allows outputs to use the network. */
@@ -92,7 +104,7 @@ export type RunAction = (typeof runActions)[number];
 
 /** A message of the view, if it is a valid one: the page shows what programs have made, so nothing from it is trusted. */
 export function fromView(message: unknown): FromView | undefined {
-  const { type, path, line, key, text, entry } = fields(message);
+  const { type, path, line, key, text, entry, code, target, id } = fields(message);
   if (type === 'ready' || type === 'taken' || type === 'network') {
     return { type };
   }
@@ -101,6 +113,16 @@ export function fromView(message: unknown): FromView | undefined {
   }
   if (type === 'copy') {
     return typeof text === 'string' ? { type, text } : undefined;
+  }
+  if (type === 'run' || type === 'complete') {
+    if (typeof code !== 'string' || typeof target !== 'string') {
+      return undefined;
+    }
+    return type === 'run'
+      ? { type, code, target }
+      : Number.isInteger(id)
+        ? { type, code, target, id: id as number }
+        : undefined;
   }
   const wanted = entryActions.find((name) => name === type);
   if (wanted) {
@@ -114,11 +136,12 @@ export function fromView(message: unknown): FromView | undefined {
 
 /** Whether a message that the view gets is one of the extension's. */
 export function isToView(message: unknown): message is ToView {
-  const { type, runs, command, key } = fields(message);
+  const { type, runs, command, key, matches } = fields(message);
   return (
     (type === 'update' && Array.isArray(runs)) ||
     (type === 'goTo' && Number.isInteger(key)) ||
     type === 'whichCell' ||
+    (type === 'completions' && Array.isArray(matches)) ||
     (type === 'do' && viewCommands.some((name) => name === command))
   );
 }

@@ -2,6 +2,7 @@
 import * as os from 'node:os';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { problem } from '../arguments';
 import { cellAt } from '../cells/places';
 import { hostsOf, whose } from '../ranks';
 import type { Run, Runs } from '../runs';
@@ -25,6 +26,9 @@ import { type Reveal, reveals } from './reveal';
 import { saveOutput } from './save';
 
 const viewId = 'dip.results';
+
+/** How many ways to go on with typed code are shown. */
+const maxMatches = 200;
 
 /** How long changes are collected before the view is told, in milliseconds. */
 const gather = 30;
@@ -129,6 +133,12 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
       case 'copy':
         await vscode.env.clipboard.writeText(message.text);
         break;
+      case 'run':
+        await this.run(message.code, message.target);
+        break;
+      case 'complete':
+        await this.complete(message.id, message.code, message.target);
+        break;
       case 'network':
         await vscode.commands.executeCommand('workbench.action.openSettings', 'dip.results.network');
         break;
@@ -201,6 +211,25 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
         break;
       case 'interrupt':
         await vscode.commands.executeCommand('dip.interrupt', { run: run.id });
+    }
+  }
+
+  /** Runs what was typed. */
+  private async run(code: string, target: string): Promise<void> {
+    try {
+      await this.server.execute('dip.runCode', { code, ...(target !== '' && { target }), ...where() });
+    } catch (error) {
+      void vscode.window.showErrorMessage(problem(error));
+    }
+  }
+
+  /** Tells the view how code may go on; nothing where nobody can say. */
+  private async complete(id: number, code: string, target: string): Promise<void> {
+    const found = await this.server
+      .execute('dip.complete', { code, ...(target !== '' && { target }), ...where() })
+      .catch(() => undefined);
+    if (found) {
+      this.send({ type: 'completions', id, replaces: found.replaces, matches: found.matches.slice(0, maxMatches) });
     }
   }
 
@@ -292,6 +321,12 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
       return undefined;
     }
   }
+}
+
+/** Which folder's session is meant: that of the file that the user looked at last. */
+function where(): { uri?: string } {
+  const document = vscode.window.activeTextEditor?.document;
+  return document && isOurs(document) ? { uri: document.uri.toString() } : {};
 }
 
 /** The run that a lens names. */

@@ -7,6 +7,7 @@ import { button, h } from './dom';
 import { Frames } from './frames';
 import { List } from './list';
 import { Mirror, type MirrorRun } from './mirror';
+import { Prompt, type PromptState } from './prompt';
 import { elapsed, Renderer } from './render';
 import { type Choice, labelOf, type Options, type Row, Rows, textOf } from './rows';
 import { settingsOf } from './settings';
@@ -18,6 +19,7 @@ interface State {
   sideBySide?: boolean;
   noWrap?: boolean;
   collapsed?: RunKey[];
+  prompt?: PromptState;
 }
 
 declare function acquireVsCodeApi(): {
@@ -34,6 +36,19 @@ class View {
   private readonly rows = new Rows();
   private state: State = vscode.getState() ?? {};
   private readonly renderer: Renderer;
+  private readonly prompt = new Prompt(this.state.prompt ?? {}, {
+    run: (code, target) => {
+      this.list.follow(true);
+      vscode.postMessage({ type: 'run', code, target });
+    },
+    complete: (code, target, id) => {
+      vscode.postMessage({ type: 'complete', code, target, id });
+    },
+    keep: (prompt) => {
+      this.state = { ...this.state, prompt };
+      vscode.setState(this.state);
+    },
+  });
   private readonly list: List;
   private readonly ranks = h('select', { 'aria-label': 'Whose output', title: 'Whose output' });
   private readonly find = h('input', {
@@ -119,6 +134,7 @@ class View {
         this.find,
       ),
       main,
+      this.prompt.element,
     );
     this.ranks.addEventListener('change', () => {
       const { value } = this.ranks;
@@ -168,6 +184,10 @@ class View {
   private take(message: ToView): void {
     if (message.type === 'do') {
       this.do(message.command);
+      return;
+    }
+    if (message.type === 'completions') {
+      this.prompt.offer(message.id, message.replaces, message.matches);
       return;
     }
     if (message.type === 'whichCell') {
@@ -226,6 +246,9 @@ class View {
       case 'ranks':
         this.ranks.focus();
         break;
+      case 'prompt':
+        this.prompt.focus();
+        break;
       case 'wrap':
         this.choose({ noWrap: !this.state.noWrap });
         break;
@@ -257,6 +280,7 @@ class View {
       processes.add(choice);
     }
     const ranks = [...processes].filter((rank) => rank !== LOCAL).sort((a, b) => a - b);
+    this.prompt.offerRanks(ranks);
     const hostOf = hostsOf(runs.flatMap((run) => run.head.parts)); // of the last run of a rank
     const offered: [string, string][] = [
       ['seen', 'Seen ranks'],
