@@ -123,6 +123,8 @@ func (w *writer) cell(c cells.Cell) {
 	d := c.Directive()
 	if auto, ok := c.Autodip(); ok {
 		d = auto
+	} else if d.Target.Where == cells.None {
+		d.Target = c.Default()
 	}
 	source, line := c.Rewrite()
 	if d.AppCommand != "" {

@@ -19,6 +19,7 @@ var (
 	asks    = word(`get_ipython\s*\(`)
 	shows   = word(`display\s*\(`)
 	waits   = word(`(?:await\b|async\s+(?:for|with)\b)`)
+	placed  = regexp.MustCompile(`^#\s*dip:`) // where the file says that its cells run
 	futures = regexp.MustCompile(`^from\s+__future__\s+import\b`)
 )
 
@@ -56,6 +57,8 @@ func (w *writer) pieces(source string, first int, where cells.Where) (pieces []p
 			continue
 		case l.Starts && assigned.MatchString(l.Text):
 			w.fault(at, "what IPython's line gives to a variable has no meaning in a job", "write it in Python, such as subprocess.run(…)")
+		case !w.code && placed.MatchString(l.Text):
+			continue
 		case l.Starts && futures.MatchString(l.Code):
 			w.futures = append(w.futures, l.Text)
 			l.Text, l.Code = "\n", "\n"
