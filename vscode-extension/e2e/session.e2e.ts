@@ -207,7 +207,7 @@ it('interrupts an endless cell', async () => {
 it('says whom ranks wait for, and frees them', async () => {
   await window.openFile('hang.py');
   await window.clickLens('Uneven', 'Run on all ranks');
-  await window.outcome('Uneven', /^… ranks 0,2 wait for rank 1$/);
+  await window.outcome('Uneven', /^… ranks 0,2 wait for rank 1\b/);
   expect(await window.problems()).toContainEqual(
     expect.stringContaining('ranks 0,2 wait here in all_reduce for rank 1'),
   );
@@ -237,7 +237,7 @@ it('restarts the pool', async () => {
 it('says which rank was killed from outside', async () => {
   await window.openFile('endless.py');
   await window.clickLens('Endless', 'Run on all ranks');
-  await window.outcome('Endless', /^… 0\/3 done$/);
+  await window.outcome('Endless', /^… 0\/3 done\b/);
   const [, victim] = await rankPids();
   process.kill(victim ?? NaN, 'SIGKILL');
   await window.outcome('Endless', /^✗ rank 1/);

@@ -64,7 +64,7 @@ it('goes on while the window is reloaded', async () => {
   await beginTraining();
   await window.reload();
   await window.openFile('train.py');
-  await window.outcome('Train', /^… 0\/2 done$/);
+  await window.outcome('Train', /^… 0\/2 done\b/);
   await window.outcome('Here', /^✓/);
   await shows(1);
   await goOn(1);
@@ -104,7 +104,7 @@ it('survives the language server that is killed', async () => {
     const now = await server();
     return now !== undefined && now !== before;
   });
-  await window.outcome('Train', /^… 0\/2 done$/);
+  await window.outcome('Train', /^… 0\/2 done\b/);
   await goOn(1);
   await shows(2);
   const told = await window.notifications();
@@ -118,7 +118,7 @@ it('survives the editor that is killed', async () => {
   await code.startAgain();
   window = await code.open();
   await window.openFile('train.py');
-  await window.outcome('Train', /^… 0\/2 done$/);
+  await window.outcome('Train', /^… 0\/2 done\b/);
   await shows(3);
   await goOn(3);
   await window.outcome('Train', /^✗ ranks 0-1: RuntimeError$/);
