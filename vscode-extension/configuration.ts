@@ -31,6 +31,14 @@ const own: Record<string, Property> = {
       'Problems, lenses and the Ranks view show them in any case.',
     scope: 'window',
   },
+  'dip.notifyAfter': {
+    type: 'number',
+    default: 60,
+    minimum: 0,
+    markdownDescription:
+      'Notify of the end of a run that has taken longer than so many seconds, if you do not look at the window then. 0: never.',
+    scope: 'window',
+  },
   'dip.keys': {
     type: 'boolean',
     default: true,

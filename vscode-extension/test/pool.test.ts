@@ -14,6 +14,7 @@ import type {
 import { ends, question } from '../src/pool/losses';
 import { badCount, badGpus, menuItems } from '../src/pool/menuItems';
 import { Failures } from '../src/pool/failures';
+import { ended } from '../src/pool/longRuns';
 import { foldedPlaces, places } from '../src/pool/places';
 import { Pools } from '../src/pool/pools';
 import {
@@ -635,4 +636,33 @@ describe('places of a stack', () => {
     expect(text.slice(place?.start, place?.end)).toBe('train it.py:33');
     expect(none).toBeUndefined();
   });
+});
+
+it('tells of the end of a run that took long, of a cell as of anything else', () => {
+  const runs = new Runs();
+  const end = (
+    run: string,
+    seconds: number,
+    status: 'ok' | 'error' | 'interrupted' | 'died' | 'skipped',
+    after = 60,
+  ) => {
+    const event = { event: 'run_finished', run, status, seconds } as const;
+    return ended(status === 'died' ? { ...event, reason: 'rank 2 died' } : event, runs.get(run), after);
+  };
+  runs.apply({ event: 'run_started', run: 'a', target: 'remote', see: 'all', cell: 3, title: 'Train' });
+  runs.apply({ event: 'run_started', run: 'b', target: 'remote', see: 'all', cell: 4, title: '' });
+  runs.apply({ event: 'run_started', run: 'c', target: 'local', see: 'all', title: '%makedip' });
+  runs.apply({ event: 'run_started', run: 'd', target: 'local', see: 'all', parent: 'a' });
+  expect(end('a', 65, 'ok')).toEqual({ text: 'Cell 3 “Train” has ended after 1 min 05 s', good: true, run: 'a' });
+  expect(end('a', 59, 'ok')).toBeUndefined();
+  expect(end('a', 3600, 'ok', 0)).toBeUndefined();
+  expect(end('b', 61, 'error')).toMatchObject({ text: 'Cell 4 has failed after 1 min 01 s', good: false });
+  expect(end('b', 61, 'died')).toMatchObject({ text: 'Cell 4 has died after 1 min 01 s: rank 2 died' });
+  expect(end('c', 61, 'interrupted')).toMatchObject({ text: '%makedip was interrupted after 1 min 01 s' });
+  for (const run of ['d', 'unknown']) {
+    expect(end(run, 3600, 'ok')).toBeUndefined();
+  }
+  expect(end('a', 3600, 'skipped')).toBeUndefined();
+  runs.apply({ event: 'run_started', run: 'e', target: 'local', see: 'all', cell: 5, title: '[x](command:y)' });
+  expect(end('e', 61, 'ok')?.text).not.toContain('](');
 });

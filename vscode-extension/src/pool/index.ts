@@ -8,6 +8,7 @@ import type { Sessions } from '../sessions/sessions';
 import { type Confirm, confirmLosses } from './confirm';
 import { Failures } from './failures';
 import { Focus } from './focus';
+import { ended, type Ended } from './longRuns';
 import { Menu } from './menu';
 import { Pools } from './pools';
 import { type Node as RankNode, RanksView } from './ranksView';
@@ -62,6 +63,11 @@ export class Pool implements vscode.Disposable {
         const failure = failures.apply(event);
         if (failure !== undefined) {
           void tellFailure(failure);
+        } else if (!isLookedAt()) {
+          const end = ended(event, runs.get(event.run ?? ''), notifyAfter());
+          if (end) {
+            void tellEnd(end);
+          }
         }
         tellAlarm(event);
       }),
@@ -187,6 +193,26 @@ export class Pool implements vscode.Disposable {
 /** The hangs that stand at the moment. */
 function standing(runs: Runs): HangEvent[] {
   return runs.list.flatMap((run) => [...run.hangs.values()]);
+}
+
+/** Whether the user looks at the window, as far as can be known: it has the focus, and something was pressed or clicked not long ago. */
+function isLookedAt(): boolean {
+  const { focused, active } = vscode.window.state;
+  return focused && active;
+}
+
+function notifyAfter(): number {
+  return vscode.workspace.getConfiguration('dip').get<number>('notifyAfter', 60);
+}
+
+async function tellEnd({ text, good, run }: Ended): Promise<void> {
+  const show = 'Show output';
+  const chosen = good
+    ? await vscode.window.showInformationMessage(text, show)
+    : await vscode.window.showErrorMessage(text, show);
+  if (chosen === show) {
+    await vscode.commands.executeCommand('dip.showOutput', { run });
+  }
 }
 
 async function tellFailure(text: string): Promise<void> {
