@@ -45,8 +45,10 @@ import asyncio
 async def fail():
     await asyncio.sleep(0)
     raise ValueError("in the background")
+async def fail_at_once():
+    raise ValueError("in the background")
 asyncio.create_task(fail())
-kept = asyncio.create_task(fail())
+kept = asyncio.create_task(fail_at_once())
 """
     assert local.run(code, PATH, 10).status == "ok"
     wait_until(

@@ -78,8 +78,8 @@ class Tasks:
             try:
                 while not wanted() and not done.done() and (tasks := self._all()):
                     await asyncio.wait([done, *tasks], return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.sleep(0)  # who awaits a task that has failed has heard of it,
-                    await asyncio.sleep(0)  # and if nobody does, `_look` has
+                for _ in range(3):  # `_ended`, who awaits a task that has failed, and `_look`, each have their turn
+                    await asyncio.sleep(0)
             finally:
                 waking(None)
 
