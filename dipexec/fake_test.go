@@ -230,6 +230,10 @@ func (p *fakeProcess) Inspect(ctx context.Context, req wire.InspectRequest) (*wi
 	return reply, p.lookedUp(ctx)
 }
 
+func (p *fakeProcess) Table(context.Context, wire.TableRequest) (*wire.TableReply, error) {
+	return nil, ranks.ErrBusy
+}
+
 func (p *fakeProcess) Variables(ctx context.Context, _ wire.VariablesRequest) (*wire.VariablesReply, error) {
 	return &wire.VariablesReply{Variables: []wire.Object{{Name: fmt.Sprintf("on %v", p.who)}}}, p.lookedUp(ctx)
 }

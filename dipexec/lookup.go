@@ -19,6 +19,12 @@ const (
 	lookupTime     = 0.25 // seconds
 )
 
+// tablePatience is how long a page of a table may take, which a user waits for: a column may have to be sorted.
+const (
+	tablePatience = 5 * time.Second
+	tableTime     = 4.5 // seconds
+)
+
 // Answer is one process's answer to a lookup, a question about its namespace. Only living, idle processes answer.
 type Answer[T any] struct {
 	Who   ranklist.Who
@@ -54,6 +60,12 @@ func (e *Executor) Inspect(ctx context.Context, target cells.Target, req wire.In
 func (e *Executor) Variables(ctx context.Context, target cells.Target) []Answer[wire.VariablesReply] {
 	req := wire.VariablesRequest{Timeout: lookupTime}
 	return askAll(ctx, e.living(target), func(ctx context.Context, p Process) (*wire.VariablesReply, error) { return p.Variables(ctx, req) })
+}
+
+// Table asks all processes of a target for the same page of a table, likewise.
+func (e *Executor) Table(ctx context.Context, target cells.Target, query wire.TableQuery) []Answer[wire.TableReply] {
+	req := wire.TableRequest{TableQuery: query, Timeout: tableTime}
+	return askWithin(ctx, tablePatience, e.living(target), func(ctx context.Context, p Process) (*wire.TableReply, error) { return p.Table(ctx, req) })
 }
 
 // digestPatience is how long it may take to read whole arrays.

@@ -42,6 +42,7 @@ type Process interface {
 	Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error)
 	Inspect(ctx context.Context, req wire.InspectRequest) (*wire.InspectReply, error)
 	Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error)
+	Table(ctx context.Context, req wire.TableRequest) (*wire.TableReply, error)
 	Stack(ctx context.Context) (*wire.StackReply, error)
 	Standstill(ctx context.Context) string // why it cannot answer, a sentence; "": it can, or that is not known
 	Vitals(ctx context.Context) (v host.Vitals, ok bool)

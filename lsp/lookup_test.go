@@ -200,6 +200,13 @@ func TestLookups(t *testing.T) {
 	if err := e.TryCommand("dip.variables", lsptest.Object{"rank": -2}, nil); err == nil {
 		t.Error("rank -2 is none")
 	}
+	var tables struct {
+		Tables []struct{ Page struct{ Reason string } }
+	}
+	e.Command("dip.table", lsptest.Object{"name": "same", "filters": []lsptest.Object{{"column": 0, "text": "a"}}}, &tables)
+	if len(tables.Tables) != 4 || tables.Tables[0].Page.Reason != "it is not defined" || tables.Tables[3].Page.Reason != "a str is not shown as a table" {
+		t.Errorf("%+v", tables)
+	}
 }
 
 // A busy process is not asked, and the answer says so at once. A hover never delays a cell.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"dipls/cells"
 	"dipls/internal/ranklist"
 	"dipls/session"
 )
@@ -42,13 +41,7 @@ func (s *server) variables(ctx context.Context, a *variablesArgs) (*variablesRep
 	if err != nil {
 		return nil, err
 	}
-	target := cells.Target{Where: cells.Everywhere}
-	if a.Rank != nil {
-		target = cells.Target{Where: cells.Local}
-		if rank, ok := a.Rank.Rank(); ok {
-			target = cells.Target{Where: cells.Remote, Ranks: ranklist.Of(rank)}
-		}
-	}
+	target := targetOf(a.Rank)
 	ask := func() ([]session.Variables, error) { return w.Variables(ctx, target) }
 	if a.Of != "" {
 		ask = func() ([]session.Variables, error) {

@@ -13,7 +13,7 @@ var ErrBusy = errors.New("it is busy")
 
 // Complete asks for completions at a place in code, from the process's namespace.
 //
-// Complete, Inspect and Variables are lookups. They do not change the process's state, and delay nothing. The error is ErrBusy if the process is not
+// Complete, Inspect, Variables and Table are lookups. They do not change the process's state, and delay nothing. The error is ErrBusy if the process is not
 // idle, gets something to run meanwhile, or does not answer within the request's Timeout.
 func (p *Process) Complete(ctx context.Context, req wire.CompleteRequest) (*wire.CompleteReply, error) {
 	reply := new(wire.CompleteReply)
@@ -30,6 +30,12 @@ func (p *Process) Inspect(ctx context.Context, req wire.InspectRequest) (*wire.I
 func (p *Process) Variables(ctx context.Context, req wire.VariablesRequest) (*wire.VariablesReply, error) {
 	reply := new(wire.VariablesReply)
 	return reply, p.lookUp(ctx, wire.TypeVariablesRequest, req, reply)
+}
+
+// Table asks for a page of a table or an array.
+func (p *Process) Table(ctx context.Context, req wire.TableRequest) (*wire.TableReply, error) {
+	reply := new(wire.TableReply)
+	return reply, p.lookUp(ctx, wire.TypeTableRequest, req, reply)
 }
 
 // lookUp makes a request that only an idle process serves.

@@ -104,6 +104,8 @@ type API interface {
 	Variables(ctx context.Context, target cells.Target) ([]Variables, error)
 	// Members asks all processes of a target what a value consists of, or for its digest. A process that does not have the value answers with nothing.
 	Members(ctx context.Context, m Members) ([]Variables, error)
+	// Table asks all processes of a target for the same part of a table or an array. It takes 5 seconds at most.
+	Table(ctx context.Context, q TableQuery) ([]Table, error)
 	// Bound reports, per process that has run something, which of names are defined there, also while it is busy. It leaves out processes that do not
 	// answer before ctx ends.
 	Bound(ctx context.Context, names []string) ([]Binding, error)
@@ -345,6 +347,19 @@ type Variables struct {
 	Variables []Object     `json:"variables"`      // by name; members in their own order, each named by the step that leads to it
 	More      int          `json:"more,omitempty"` // how many were left out
 	Busy      bool         `json:"busy,omitempty"` // it could not answer in time
+}
+
+// TableQuery asks for a part of a table or an array.
+type TableQuery struct {
+	Target cells.Target `json:"target"`
+	TablePart
+}
+
+// Table is what one process answers.
+type Table struct {
+	Who  ranklist.Who `json:"rank"`
+	Page *TablePage   `json:"page,omitempty"` // nil: it has not answered
+	Busy bool         `json:"busy,omitempty"` // it could not answer in time
 }
 
 // Binding says which names are defined on a process.

@@ -61,6 +61,19 @@ func variablesOf(answers []dipexec.Answer[wire.VariablesReply]) []Variables {
 	return found
 }
 
+// Table implements [API].
+func (s *Session) Table(ctx context.Context, q TableQuery) ([]Table, error) {
+	answers := s.executor.Table(ctx, q.Target, q.TablePart)
+	found := make([]Table, len(answers))
+	for i, a := range answers {
+		found[i] = Table{Who: a.Who, Busy: a.Busy}
+		if a.Reply != nil {
+			found[i].Page = &a.Reply.TablePage
+		}
+	}
+	return found, ctx.Err()
+}
+
 // Bound implements [API].
 func (s *Session) Bound(ctx context.Context, names []string) ([]Binding, error) {
 	var found []Binding

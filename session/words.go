@@ -30,6 +30,12 @@ type (
 	HostInfo = wire.HostInfo
 	// LocalInfo describes the local namespace.
 	LocalInfo = wire.LocalInfo
+	// TablePart says which table is meant, and which part of it.
+	TablePart = wire.TableQuery
+	// TableFilter chooses rows of a table.
+	TableFilter = wire.TableFilter
+	// TablePage is a part of a table.
+	TablePage = wire.TablePage
 	// Object describes an object in a namespace.
 	Object = wire.Object
 	// Thread is where one thread is.

@@ -17,7 +17,11 @@ const bundles = [
     external: ['vscode'],
   },
   {
-    entryPoints: { results: 'src/results/webview/main.ts', enlarged: 'src/results/webview/enlarged.ts' },
+    entryPoints: {
+      results: 'src/results/webview/main.ts',
+      enlarged: 'src/results/webview/enlarged.ts',
+      table: 'src/results/webview/table.ts',
+    },
     outdir: out,
     platform: 'browser',
     format: 'iife',

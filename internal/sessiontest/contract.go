@@ -608,6 +608,12 @@ func (c contract) lookups() {
 		len(members) != 3 || members[0].Variables[0].Name != "alphabet" || len(members[1].Variables) != 0 {
 		c.t.Errorf("%+v, %v", members, err)
 	}
+	table := session.TableQuery{Target: everywhere, TablePart: session.TablePart{Name: "alpha", Rows: 10}}
+	tables, err := c.Table(c.ctx, table)
+	c.no(err)
+	if len(tables) != 3 || tables[0].Page == nil || tables[1].Page == nil || tables[1].Page.Found == (tables[1].Page.Reason != "") {
+		c.t.Errorf("%+v", tables)
+	}
 
 	front := c.front(session.SubscribeRequest{})
 	run := c.start(c.cell(cells.Local, "print on\ngate lookups"))
@@ -616,6 +622,10 @@ func (c contract) lookups() {
 	c.code(err, session.CodeBusy)
 	if known, err = c.Variables(c.ctx, local); err != nil || len(known) != 1 || !known[0].Busy {
 		c.t.Errorf("%+v, %v", known, err)
+	}
+	table.Target = local
+	if tables, err = c.Table(c.ctx, table); err != nil || len(tables) != 1 || !tables[0].Busy {
+		c.t.Errorf("%+v, %v", tables, err)
 	}
 	if about, err = c.Inspect(c.ctx, complete); err != nil || len(about) != 1 || !about[0].Silent {
 		c.t.Errorf("%+v, %v", about, err)
@@ -769,6 +779,7 @@ func (c contract) contexts() {
 		"Inspect":   func() error { _, err := c.Inspect(ended, local); return err },
 		"Variables": func() error { _, err := c.Variables(ended, local.Target); return err },
 		"Members":   func() error { _, err := c.Members(ended, session.Members{Target: local.Target, Of: "x"}); return err },
+		"Table":     func() error { _, err := c.Table(ended, session.TableQuery{Target: local.Target}); return err },
 		"Stacks":    func() error { _, err := c.Stacks(ended, session.StacksRequest{}); return err },
 	} {
 		if err := call(); !errors.Is(err, context.Canceled) {

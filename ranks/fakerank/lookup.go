@@ -117,6 +117,18 @@ func (r *rank) lookup(m *wire.Message) (replyType string, reply any) {
 		var req wire.VariablesRequest
 		json.Unmarshal(m.Content, &req)
 		replyType, reply = wire.TypeVariablesReply, wire.VariablesReply{Status: ok, Variables: r.variables(req)}
+	case wire.TypeTableRequest:
+		var asked wire.TableRequest
+		json.Unmarshal(m.Content, &asked)
+		page := wire.TablePage{Reason: "it is not defined"}
+		if i := slices.IndexFunc(r.bound, func(v wire.Object) bool { return v.Name == asked.Name }); i >= 0 {
+			v := r.bound[i]
+			page = wire.TablePage{
+				Found: true, Type: v.Type, Shape: []int{1, 1}, Total: 1, Columns: 1,
+				Names: []wire.TableColumn{{Name: "0", DType: v.Type}}, Labels: []string{"0"}, Cells: [][]string{{v.Text}},
+			}
+		}
+		replyType, reply = wire.TypeTableReply, wire.TableReply{Status: ok, TablePage: page}
 	default:
 		return "", nil
 	}

@@ -48,6 +48,7 @@ var replyTypes = map[string]string{
 	wire.TypeCompleteRequest:    wire.TypeCompleteReply,
 	wire.TypeInspectRequest:     wire.TypeInspectReply,
 	wire.TypeVariablesRequest:   wire.TypeVariablesReply,
+	wire.TypeTableRequest:       wire.TypeTableReply,
 }
 
 // Link is the conversation with one process: the owner of its socket.

@@ -61,6 +61,8 @@ const (
 	TypeInspectReply       = "inspect_reply"
 	TypeVariablesRequest   = "variables_request"
 	TypeVariablesReply     = "variables_reply"
+	TypeTableRequest       = "table_request"
+	TypeTableReply         = "table_reply"
 
 	TypeCheckRequest   = "check_request"
 	TypeCheckReply     = "check_reply"
@@ -611,6 +613,58 @@ type VariablesReply struct {
 	Status
 	Variables []Object `json:"variables"` // by name; with Of in their own order, each named by the step that leads to it: ".weight", "[0]", "['x']"
 	More      int      `json:"more"`      // how many were left out
+}
+
+// TableRequest asks for a page of a table or an array, as text. It is a lookup.
+type TableRequest struct {
+	TableQuery
+	Timeout float64 `json:"timeout"` // seconds
+}
+
+// TableQuery says which table is meant, and which part of it.
+type TableQuery struct {
+	Name        string        `json:"name"`                   // of a variable, or a dotted name
+	Place       []int         `json:"place,omitempty"`        // of an array of more than two dimensions: where in those before the last two; 0 where it says nothing
+	Start       int           `json:"start,omitempty"`        // the first row, counted as they are sorted and filtered
+	Rows        int           `json:"rows,omitempty"`         // how many, at most; 0 and more than 500 are 500
+	FirstColumn int           `json:"first_column,omitempty"` // from 0
+	Columns     int           `json:"columns,omitempty"`      // how many, at most; 0 and more than 200 are 200
+	Sort        *int          `json:"sort,omitempty"`         // by this column, from 0; nil: rows are in their own order
+	Descending  bool          `json:"descending,omitempty"`   // from the highest to the lowest
+	Filters     []TableFilter `json:"filters,omitempty"`      // all have to hold
+}
+
+// TableFilter chooses rows by a column.
+type TableFilter struct {
+	Column int    `json:"column"` // from 0
+	Text   string `json:"text"`   // a comparison, such as ">= 3" or "!= a", or what a cell contains, in any case
+}
+
+// TableReply answers a TableRequest.
+type TableReply struct {
+	Status
+	TablePage
+}
+
+// TablePage is a part of a table.
+type TablePage struct {
+	Found       bool          `json:"found"`
+	Reason      string        `json:"reason,omitempty"`       // why there is none, if it is not Found
+	Type        string        `json:"type,omitempty"`         // such as pandas.core.frame.DataFrame
+	Shape       []int         `json:"shape,omitempty"`        // of all of it
+	Total       int           `json:"total,omitempty"`        // how many rows pass the filters
+	Start       int           `json:"start,omitempty"`        // the first row of the page
+	FirstColumn int           `json:"first_column,omitempty"` // from 0 of the page
+	Columns     int           `json:"columns,omitempty"`      // how many there are
+	Names       []TableColumn `json:"names,omitempty"`        // the columns of the page
+	Labels      []string      `json:"labels,omitempty"`       // of the page's rows
+	Cells       [][]string    `json:"cells,omitempty"`        // by row, each of at most 200 characters
+}
+
+// TableColumn is a column of a table.
+type TableColumn struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
 }
 
 // Object is what is known of an object in a namespace.

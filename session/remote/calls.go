@@ -218,6 +218,11 @@ func (c *Client) Members(ctx context.Context, m session.Members) ([]session.Vari
 	return waits[[]session.Variables](ctx, c, "session/members", m)
 }
 
+// Table implements [session.API].
+func (c *Client) Table(ctx context.Context, q session.TableQuery) ([]session.Table, error) {
+	return waits[[]session.Table](ctx, c, "session/table", q)
+}
+
 // Bound implements [session.API].
 func (c *Client) Bound(ctx context.Context, names []string) ([]session.Binding, error) {
 	return looks[[]session.Binding](ctx, c, "session/bound", namesParams{names})

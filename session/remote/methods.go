@@ -280,6 +280,9 @@ func init() { // not as a value, since some of them need the table
 		"session/members": asking(func(ctx context.Context, p *peer, m session.Members) ([]session.Variables, error) {
 			return p.s.o.API.Members(ctx, m)
 		}),
+		"session/table": asking(func(ctx context.Context, p *peer, m session.TableQuery) ([]session.Table, error) {
+			return p.s.o.API.Table(ctx, m)
+		}),
 		"session/bound": asking(func(ctx context.Context, p *peer, m namesParams) ([]session.Binding, error) {
 			return p.s.o.API.Bound(ctx, m.Names)
 		}),

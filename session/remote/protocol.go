@@ -14,7 +14,7 @@ import (
 // The version of the protocol.
 const (
 	Major = 1
-	Minor = 3
+	Minor = 4
 
 	// minorOtherwise is the first one in which a cell may say where it goes otherwise, and a caller which arguments its cells find.
 	minorOtherwise = 3

@@ -196,6 +196,26 @@ it('goes from a cell to its output, and back', async () => {
   await window.page.locator('.tab.active[data-resource-name="rich.py"]').waitFor();
 });
 
+it('shows an array of the ranks as a table, sorted and filtered, and where it differs', async () => {
+  await window.openFile('table.py');
+  await window.clickLens('Batch', 'Run cell · all ranks');
+  await window.outcome('Batch', /^✓ 3\/3 ranks/);
+  await window.results(); // the page of an editor is the one that comes after it
+  await window.openFile('table.py');
+  await window.putCursor('batch[2, 1]');
+  await window.run('Dip: Open as table');
+  await window.answer('Open as table', 'batch');
+  const table = await window.editorPage();
+  await table.getByText('ndarray 4 × 3 · rows 1–4 of 4 · 1 cell differs').waitFor();
+  await table.getByRole('cell', { name: /differs. rank 0: 0.0/ }).waitFor();
+  await table.getByRole('button', { name: '0', exact: true }).click();
+  await table.getByRole('columnheader', { name: /^0/ }).and(table.locator('[aria-sort=ascending]')).waitFor();
+  await table.getByRole('textbox', { name: /^Filter 2/ }).fill('> 4');
+  await table.getByText('rows 1–3 of 3').waitFor();
+  await screenshot('table');
+  await window.run('View: Close Editor');
+});
+
 it('interrupts an endless cell', async () => {
   await window.openFile('endless.py');
   await window.clickLens('Endless', 'Run on all ranks');

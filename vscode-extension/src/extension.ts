@@ -11,6 +11,7 @@ import { Notebooks } from './notebooks';
 import { OutputChannels } from './output/channels';
 import { Pool } from './pool';
 import { Questions } from './questions';
+import { registerTables } from './results/table';
 import { ResultsView } from './results/view';
 import { Runs } from './runs';
 import { Server } from './server';
@@ -50,6 +51,7 @@ export function activate(context: vscode.ExtensionContext): void {
     new ResultsView(context, started, runs, notebooks.shows),
     new HistoryView(started, runs),
     registerExport(started),
+    registerTables(context, started, () => pool.where),
     notebooks,
     followChanges(started, interpreters),
     registerChoice(started),

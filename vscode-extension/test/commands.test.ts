@@ -62,6 +62,7 @@ describe('commands', () => {
       'dip.gpus',
       'dip.interpreters',
       'dip.variables',
+      'dip.table',
       'dip.stack',
       'dip.runs',
       'dip.recall',

@@ -435,3 +435,11 @@ def test_members_of_modules_and_digests(local: Process) -> None:
     assert norms["a"] == norms["half"] == "norm 3.4641"
     assert (norms["whole"], norms["row"]) == ("norm 5.47723", "norm 2.59808")
     assert members(local, "model", digest=True)["model"]["digest"] == ""
+
+
+def test_table(local: Process) -> None:
+    local.run("import numpy\nspace = [numpy.arange(6).reshape(3, 2)]")
+    reply = local.ask("table_request", {"name": "space[0]", "sort": 0, "descending": True, "rows": 2, "timeout": 20})
+    assert (reply["found"], reply["cells"], reply["total"]) == (True, [["4", "5"], ["2", "3"]], 3)
+    reply = local.ask("table_request", {"name": "nothing"})
+    assert (reply["found"], reply["reason"]) == (False, "it is not defined")

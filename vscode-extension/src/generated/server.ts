@@ -749,6 +749,78 @@ export interface VariablesReply {
   more?: number;
 }
 
+export interface ColumnFilter {
+  column: number;
+  text: string;
+}
+
+export interface TableArgs {
+  /** of a variable, or a dotted name */
+  name: string;
+  /** only of this rank; -1 is the local namespace; without it, of all processes */
+  rank?: number;
+  /** of an array of more than two dimensions: where in those before the last two */
+  place?: number[];
+  /** the first row, counted as they are sorted and filtered */
+  start?: number;
+  /** how many rows, at most 500 */
+  rows?: number;
+  /** the first column */
+  first_column?: number;
+  /** how many columns, at most 200 */
+  columns?: number;
+  /** sort by this column, from 0; without it, rows are in their own order */
+  sort?: number;
+  /** from the highest to the lowest */
+  descending?: boolean;
+  /** which rows: for a column, a text that its cells contain, or a comparison such as >= 3 */
+  filters?: ColumnFilter[];
+  /** a document of the workspace; without it, the workspace that was used last */
+  uri?: string;
+}
+
+export interface TableColumn {
+  name: string;
+  dtype: string;
+}
+
+export interface TablePage {
+  found: boolean;
+  /** why there is none, if it is not Found */
+  reason?: string;
+  /** such as pandas.core.frame.DataFrame */
+  type?: string;
+  /** of all of it */
+  shape?: number[];
+  /** how many rows pass the filters */
+  total?: number;
+  /** the first row of the page */
+  start?: number;
+  /** from 0 of the page */
+  first_column?: number;
+  /** how many there are */
+  columns?: number;
+  /** the columns of the page */
+  names?: TableColumn[];
+  /** of the page's rows */
+  labels?: string[];
+  /** by row, each of at most 200 characters */
+  cells?: string[][];
+}
+
+export interface Table {
+  rank: number;
+  /** null: it has not answered */
+  page?: TablePage;
+  /** it could not answer in time */
+  busy?: boolean;
+}
+
+export interface TableReply {
+  /** of the processes, the local namespace first */
+  tables: Table[];
+}
+
 export interface StackArgs {
   /** only this rank; -1 is the local namespace; without it, all processes */
   rank?: number;
@@ -1029,6 +1101,7 @@ export interface CommandArguments {
   'dip.gpus': WhereArgs;
   'dip.interpreters': WhereArgs;
   'dip.variables': VariablesArgs;
+  'dip.table': TableArgs;
   'dip.stack': StackArgs;
   'dip.showStacks': ShowStacksArgs;
   'dip.showOutput': ShowOutputArgs;
@@ -1073,6 +1146,7 @@ export interface CommandAnswers {
   'dip.gpus': GpusReply;
   'dip.interpreters': InterpretersReply;
   'dip.variables': VariablesReply;
+  'dip.table': TableReply;
   'dip.stack': StackReply;
   'dip.showStacks': ShowReply;
   'dip.showOutput': ShowReply;
@@ -1204,6 +1278,10 @@ export const commands: readonly CommandRow[] = [
   {
     name: 'dip.variables',
     title: 'Variables',
+  },
+  {
+    name: 'dip.table',
+    title: 'Part of a table',
   },
   {
     name: 'dip.stack',

@@ -116,6 +116,11 @@ export class Pool implements vscode.Disposable {
     void vscode.commands.executeCommand('setContext', 'dip.active', true);
   }
 
+  /** The argument of commands that says which folder the user looks at. */
+  get where(): { uri?: string } {
+    return this.focus.where;
+  }
+
   dispose(): void {
     this.subscription.dispose();
   }

@@ -25,6 +25,13 @@ export interface Variables {
   more: number;
 }
 
+/** Whether a value has rows and columns that can be looked at. */
+export function isTable({ type }: Pick<VariableValue, 'type'>): boolean {
+  return /^(pandas|polars)\..*\b(DataFrame|Series)$|^numpy\.ndarray$|^torch(\.nn\.parameter\.Parameter|\.Tensor)$/.test(
+    type,
+  );
+}
+
 export const none: Variables = { rows: [], busy: '', more: 0 };
 
 /** The processes that a phrase of the server names: `local`, `ranks 0,2-3`, `local and ranks 1-2`. */

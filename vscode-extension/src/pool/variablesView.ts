@@ -110,6 +110,7 @@ export class VariablesView implements vscode.TreeDataProvider<Node>, vscode.Disp
       ...(this.canPush(node) ? ['push'] : []),
       ...(this.pullRank(node) === undefined ? [] : ['pull']),
       ...(value ? [] : ['compare']),
+      ...(row.values.some((held) => model.isTable(held.object)) ? ['table'] : []),
     ].join(' ');
     item.accessibilityInformation = {
       label: `${name}, ${description.replaceAll('≠ ', 'differs: ').replaceAll(' · ', ', ')}`,

@@ -2,6 +2,7 @@
 import type { Part, Status } from '../runs';
 import type { LiveLine } from '../runs';
 import type { Output, Rich } from '../timeline';
+import type { Table, TableArgs } from '../generated/server';
 
 /** Names a run in the view, also one without an id. */
 export type RunKey = number;
@@ -181,6 +182,36 @@ export function fromEnlarged(message: unknown): FromEnlarged | undefined {
     default:
       return undefined;
   }
+}
+
+/** Which part of a table is asked for. */
+export type TablePart = Omit<TableArgs, 'name' | 'uri'>;
+
+/** What the page of a table is told: the answer to the request of that number. */
+export interface ToTable {
+  readonly type: 'tables';
+  readonly number: number;
+  readonly tables: readonly Table[];
+  /** Why there is no answer. */
+  readonly problem?: string;
+}
+
+export function isToTable(message: unknown): message is ToTable {
+  const { type, number, tables } = fields(message);
+  return type === 'tables' && Number.isInteger(number) && Array.isArray(tables);
+}
+
+export type FromTable =
+  | { readonly type: 'part'; readonly number: number; readonly part: TablePart }
+  | { readonly type: 'copy'; readonly text: string };
+
+/** A message of the page of a table, if it is a valid one. The server looks at the part. */
+export function fromTable(message: unknown): FromTable | undefined {
+  const { type, number, part, text } = fields(message);
+  if (type === 'part' && Number.isInteger(number) && typeof part === 'object' && part !== null) {
+    return { type, number: number as number, part: part };
+  }
+  return type === 'copy' && typeof text === 'string' ? { type, text } : undefined;
 }
 
 function fields(message: unknown): Readonly<Record<string, unknown>> {

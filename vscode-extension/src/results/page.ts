@@ -16,7 +16,12 @@ export function bundleOf(context: vscode.ExtensionContext): vscode.Uri {
  * A page that loads its own script and style, what draws rich output, and images that are in its text. Nothing else, unless outputs may use the
  * network: the frames of outputs obey this policy and a stricter one of their own (`webview/frames.ts`).
  */
-export function page(webview: vscode.Webview, bundle: vscode.Uri, name: 'results' | 'enlarged', title: string): string {
+export function page(
+  webview: vscode.Webview,
+  bundle: vscode.Uri,
+  name: 'results' | 'enlarged' | 'table',
+  title: string,
+): string {
   const nonce = randomBytes(16).toString('base64');
   const url = (...parts: string[]): string => webview.asWebviewUri(vscode.Uri.joinPath(bundle, ...parts)).toString();
   const network = networkAllowed();

@@ -108,6 +108,7 @@ class _Process:
             "complete_request": lookups.complete,
             "inspect_request": lookups.inspect,
             "variables_request": lookups.variables,
+            "table_request": lookups.table,
         }
         io_thread.dispatcher.serve_at_once("pull_release", self._transfers.release)
         io_thread.dispatcher.serve_at_once("command_reply", self._commands.answer)

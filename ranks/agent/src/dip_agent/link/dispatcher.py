@@ -43,7 +43,7 @@ _TASKS = frozenset(
     }
 )
 # What the main thread serves while it has nothing else to do, and gives up as soon as it has.
-_LOOKUPS = frozenset({"complete_request", "inspect_request", "variables_request"})
+_LOOKUPS = frozenset({"complete_request", "inspect_request", "variables_request", "table_request"})
 
 
 class Dispatcher:

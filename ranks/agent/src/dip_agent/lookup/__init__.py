@@ -1,6 +1,6 @@
 """What a namespace holds, for editors: completion, hover and a list of variables.
 
-The messages are Jupyter's (`complete_request`, `inspect_request`), and one is our own (`variables_request`).
+The messages are Jupyter's (`complete_request`, `inspect_request`), and ours (`variables_request`, `table_request`).
 IPython's completer is not used, since it does things that must not happen while somebody only types. It imports
 packages. It swallows the interrupt that bounds it, and prints a traceback instead. And it does not look into objects
 with a `__getattr__`, which every `torch.nn.Module` has.
@@ -22,6 +22,7 @@ from .completion import complete
 from .describe import describe, explain, explain_computed, unread
 from .evaluate import Computed, chain_at, evaluate
 from .members import digest, has_members, members
+from .table import NotShown, page
 
 MIME = "application/vnd.dipls.object+json"  # under it the data of an inspect_reply has what is known of an object
 MAX_VARIABLES = 1000
@@ -106,6 +107,20 @@ class Lookups:
             if not leads:
                 found[-1].pop("members", None)
         return {"variables": found, "more": more}
+
+    def table(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return a table_reply: a page of the table or array that a name stands for, or why there is none."""
+        with _no_warnings():
+            try:
+                value = evaluate(str(content.get("name") or ""), self._shell.user_ns)
+            except Exception:
+                return {"found": False, "reason": "it is not defined"}
+            try:
+                return page(value, content)
+            except NotShown as err:
+                return {"found": False, "reason": str(err)}
+            except Exception as err:  # of pandas, or of a value's own text
+                return {"found": False, "reason": f"{type(err).__name__}: {err}"}
 
 
 def _tell(found: list[dict[str, Any]], name: str, value: Any, late: bool) -> bool:
