@@ -63,6 +63,7 @@ type Pool struct {
 	events  *notifier // of the first node, so that all changes of a pool come in order
 	ranks   []*Process
 	notices []string
+	app     string // that was asked for
 	method  StartMethod
 	done    chan struct{} // every rank has ended and its handlers have been told
 
@@ -141,7 +142,7 @@ func bringUp(ctx context.Context, spec PoolSpec, shares []Share) (*Pool, error) 
 	if parts[0].spawned.Method == StartSpawn.String() {
 		p.method = StartSpawn
 	}
-	p.notices = p.describe(spec, parts)
+	p.notices, p.app = p.describe(spec, parts), spec.App
 	return p, nil
 }
 
@@ -377,7 +378,7 @@ func (p *Pool) describe(spec PoolSpec, parts []*poolPart) []string {
 	for _, part := range parts {
 		if part.preloaded != nil {
 			for _, f := range part.preloaded.Failed {
-				note(fmt.Sprintf("could not preload %s: %s", f.Module, f.Error))
+				note(preloadFailed(f.Module) + f.Error)
 			}
 		}
 		if part.node.opts.Start == StartAuto && part.spawned.Method == StartSpawn.String() {
@@ -390,6 +391,20 @@ func (p *Pool) describe(spec PoolSpec, parts []*poolPart) []string {
 	}
 	return append(notices, mergeNotices(said)...)
 }
+
+// Unmet says which modules that were to be preloaded could not be, and why the app that was asked for does not run: sentences, of those of Notices.
+func (p *Pool) Unmet() []string {
+	wanted := p.nodes[0].opts.Preload
+	return slices.DeleteFunc(slices.Clone(p.notices), func(text string) bool {
+		ofModule := slices.ContainsFunc(wanted, func(m string) bool { return strings.HasPrefix(text, preloadFailed(m)) })
+		simpler := p.App() == "torch" || p.App() == "none"
+		ofApp := p.app != "" && p.app != p.App() && simpler && strings.Contains(text, "app "+p.app+": ")
+		return !ofModule && !ofApp
+	})
+}
+
+// preloadFailed begins the notice about a module that could not be preloaded.
+func preloadFailed(module string) string { return "could not preload " + module + ": " }
 
 // mergeNotices merges the notices of the ranks. What all ranks say is there once. Anything else names the ranks that say it.
 func mergeNotices(byRank [][]string) []string {

@@ -187,7 +187,9 @@ type Settings struct {
 	Preload []string `json:"preload,omitempty"` // modules that are imported before ranks are forked
 	Start   string   `json:"start,omitempty"`   // "auto", "fork" or "spawn"; "" is auto
 	Pool    Choice   `json:"pool"`              // the pool, if nobody asks for another one
-	Trust   Trust    `json:"trust,omitempty"`   // what the user has said about the folder's code
+	// Strict makes it an error if the app, or a module to preload, cannot be imported. Otherwise the user is warned, and the pool runs without it.
+	Strict bool  `json:"strict,omitempty"`
+	Trust  Trust `json:"trust,omitempty"` // what the user has said about the folder's code
 
 	// Env are variables of all processes, on every host. They count before those of EnvFile, and those before what is inherited.
 	Env map[string]string `json:"env,omitempty"`
@@ -285,6 +287,8 @@ type Preparation struct {
 	// Pool and Local begin to start these, too, without waiting for them.
 	Pool  bool `json:"pool,omitempty"`
 	Local bool `json:"local,omitempty"`
+	// Wait waits for the pool nevertheless. The error says why there is none.
+	Wait bool `json:"wait,omitempty"`
 }
 
 // CloseRequest says how a session ends.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,9 @@ type processOptions struct {
 	Pool Choice        // the pool, if nobody asks for another one
 	Size *size         // what Pool means on this machine, if that is known already
 
-	// Warn gets sentences about what was lost when processes were ended. Nil: Notice gets them.
+	Strict bool // a pool without the app or the modules to be preloaded that were asked for is an error, and not a warning
+
+	// Warn gets sentences about what was lost when processes were ended, or is not as it was asked for. Nil: Notice gets them.
 	Warn func(text string)
 	// Notice gets sentences from the pool and its ranks. May be nil.
 	Notice func(text string)
@@ -213,6 +216,15 @@ func (s *processes) Begin(ctx context.Context, withRanks, withLocal bool) error 
 		s.needLocal()
 	}
 	return nil
+}
+
+// AwaitPool waits for a pool that is being started, and says why it could not be.
+func (s *processes) AwaitPool(ctx context.Context) error {
+	s.mu.Lock()
+	p := s.needPool()
+	s.mu.Unlock()
+	_, err := p.wait(ctx)
+	return err
 }
 
 // Prepare starts the node and makes it import what ranks need, so that a pool starts quickly later.
@@ -456,7 +468,17 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ran
 	if err != nil {
 		return nil, s.withHostsKept(ctx, err)
 	}
-	s.tell(started.Notices())
+	unmet := started.Unmet()
+	if s.o.Strict && len(unmet) > 0 && (spec.App == "" || spec.App == s.o.Pool.App) {
+		return nil, errors.Join(unmetError(unmet), started.Shutdown(ctx, s.o.Node.Ladder))
+	}
+	for _, text := range started.Notices() {
+		if slices.Contains(unmet, text) {
+			s.o.Warn(text)
+			continue
+		}
+		s.o.Notice(text)
+	}
 	if spec.idle != nil {
 		s.o.Notice(strings.Join(spec.idle, ", ") + ": no rank is left for this host; say how many each is to have (NAME:N), or leave it out")
 		spec.idle = nil // once is enough
@@ -465,6 +487,14 @@ func (s *processes) startPool(ctx context.Context, p *pool, spec poolSpec) (*ran
 	s.last, s.choose = &spec, p.choose
 	s.mu.Unlock()
 	return started, nil
+}
+
+// unmetError is the error about what was asked for and is not there. That a pool runs without it is not so where it is an error.
+func unmetError(unmet []string) error {
+	for i, text := range unmet {
+		unmet[i], _, _ = strings.Cut(text, "; the pool runs as ")
+	}
+	return errors.New("nothing was run on ranks: " + strings.Join(unmet, "; "))
 }
 
 // shares are the nodes that run a pool. Those of another pool's hosts are given back.

@@ -80,6 +80,21 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+// A module that is to be preloaded and cannot be is a warning, and the pool is there; where that is wanted it is an error, and there is no pool.
+func TestUnmet(t *testing.T) {
+	const why = "could not preload nosuch: ModuleNotFoundError: No module named 'nosuch'"
+	config := fakerank.Config{PreloadFailed: []string{"nosuch"}}
+	var warned string
+	f := newFixture(t, config, func(o *processOptions) {
+		o.Node.Preload, o.Warn = []string{"json", "nosuch"}, func(text string) { warned = text }
+	})
+	if err := f.AwaitPool(testContext(t)); err != nil || warned != why {
+		t.Errorf("error %v, warned of %q", err, warned)
+	}
+	f = newFixture(t, config, func(o *processOptions) { o.Node.Preload, o.Strict = []string{"json", "nosuch"}, true })
+	wantError(t, f.AwaitPool(testContext(t)), "nothing was run on ranks: "+why)
+}
+
 func TestNodeFails(t *testing.T) {
 	f := newFixture(t, fakerank.Config{StartError: "no room"})
 	_, err := f.Local(testContext(t))

@@ -111,7 +111,7 @@ func (s *Session) prepare(by Caller, ask bool) (*python, error) {
 	return &python{
 		settings: settings, asks: ask,
 		processes: newProcesses(processOptions{
-			Node: node, Pool: settings.Pool, Size: s.takeSize(settings.Pool),
+			Node: node, Strict: settings.Strict, Pool: settings.Pool, Size: s.takeSize(settings.Pool),
 			Notice:  func(text string) { s.say(event.LevelInfo, text, "") },
 			Warn:    s.warn,
 			Fleet:   s.o.Fleet,
@@ -299,7 +299,11 @@ func (s *Session) Prepare(ctx context.Context, by Caller, r Preparation) error {
 			p.ChooseFirst(by.Settings.Pool)
 		}
 		if r.Pool || r.Local {
-			return struct{}{}, p.Begin(ctx, r.Pool, r.Local)
+			err := p.Begin(ctx, r.Pool, r.Local)
+			if err == nil && r.Pool && r.Wait {
+				err = p.AwaitPool(ctx)
+			}
+			return struct{}{}, err
 		}
 		return struct{}{}, p.Prepare(ctx)
 	})

@@ -66,7 +66,7 @@ Exit codes:
     0  every cell ran, to its end or to a sys.exit(0)
     1  a cell failed, ran longer than --timeout, or was left out by -k because a line of it is wrong
     2  usage: a flag, the file, or a cell's directive is wrong; nothing ran
-    3  the pool or the local namespace could not be started, or died
+    3  the pool or the local namespace could not be started, or died; --app or --preload cannot be imported
     4  ranks have waited for each other for longer than --hang-timeout
   130  interrupted
     N  a cell ended by sys.exit(N); of ranks that disagree, the highest. With -k, of all failures the first counts.
@@ -249,7 +249,7 @@ func (f *runFlags) caller(name, script string) session.Caller {
 		Front: name, Prefix: session.PrefixFlags, Instead: "let dipls install into a directory of its own with --yes",
 		Args: f.args, Autoreload: f.autoreload,
 		Settings: session.Settings{
-			Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes,
+			Python: f.pythonPath(), Script: script, Preload: f.preload, Start: f.start, Trust: session.TrustYes, Strict: true,
 			Env: f.env, EnvFile: f.envFile, Cwd: f.chdir,
 			Pool: session.Choice{
 				GPUs: f.gpus, Ranks: f.ranks, App: f.app, Timeout: f.startTimeout,
@@ -406,6 +406,7 @@ func (r *runner) cells(ctx context.Context) error {
 	r.tellOwn(filepath.Dir(r.plan.path), r.flags.pythonPath())
 	by := r.caller()
 	ahead := session.Preparation{Ask: true, Pool: r.plan.needsRanks && !r.plan.makesPool, Local: r.plan.needsLocal}
+	ahead.Wait = r.flags.app != "" || len(r.flags.preload) > 0 // whether they are there should be known before the first cell runs
 	if err := r.session.Prepare(ctx, by, ahead); err != nil {
 		return startError(err)
 	}
