@@ -170,7 +170,7 @@ describe('rows of processes', () => {
   const work = { run: 'a-1', cell: 3, title: 'Train', seconds: 12 };
 
   it('are the local namespace and the ranks, a while after they were told', () => {
-    const memory = { host: 1.5e9, gpu: 4e9 };
+    const memory = { host: 1.5e9, gpu: 4e9, load: null, past: [] };
     const all = processes(
       workspace({ local, ranks: [rank(0, { state: 'busy', run: work }), rank(1)], state: 'busy' }),
       ({ pid }) => (pid === 4711 ? memory : undefined),
@@ -188,6 +188,18 @@ describe('rows of processes', () => {
       { label: 'device', value: 'cuda:0' },
       { label: 'memory', value: '1.5 GB' },
       { label: 'GPU memory', value: '4.0 GB' },
+    ]);
+  });
+
+  it('have graphs of what was sampled while somebody looked', () => {
+    const sample = (load: number | null, gpu: number) => ({ host: 1e9, gpu, load });
+    const memory = { ...sample(87, 4e9), past: [sample(0, 1e9), sample(null, 2e9), sample(50, 2e9)] };
+    const [shown] = processes(workspace({ ranks: [rank(0)] }), () => memory, 0);
+    expect(shown && processText(shown)).toBe('ready · cuda:0 · 1.0 GB · GPU 4.0 GB · GPU 87 % busy · pid 4711');
+    expect(shown && processDetails(shown).slice(-3)).toEqual([
+      { label: 'memory', value: '1.0 GB  ████', spoken: '1.0 GB, the same before' },
+      { label: 'GPU memory', value: '4.0 GB  ▃▅▅█', spoken: '4.0 GB, 1.0 GB to 4.0 GB before' },
+      { label: 'GPU busy', value: '87 %  ▁ ▅▇', spoken: '87 %, 0 % to 87 % before' },
     ]);
   });
 
@@ -211,7 +223,7 @@ describe('rows of processes', () => {
         { host: 'gpu2', state: 'lost', reason: 'host gpu2 lost: no answer for 60 s', clock: -3 },
       ],
     });
-    const all = processes(far, () => ({ host: 2e9, gpu: null }), 0);
+    const all = processes(far, () => ({ host: 2e9, gpu: null, load: null, past: [] }), 0);
     expect(all.at(-1) && processText(all.at(-1) as Process)).toBe('dead: host gpu2 lost: no answer for 60 s');
     expect(hosts(far, all)).toEqual([
       {
@@ -466,9 +478,16 @@ describe('Pools', () => {
     });
     expect(server.asked).toEqual([true]);
     expect(told).toEqual(['memory']);
-    expect(pools.memory(local)).toEqual({ host: 7, gpu: null });
-    expect(pools.memory(rank(0))).toEqual({ host: null, gpu: 9 });
+    expect(pools.memory(local)).toEqual({ host: 7, gpu: null, load: null, past: [] });
+    expect(pools.memory(rank(0))).toEqual({ host: null, gpu: 9, load: null, past: [] });
     expect(pools.memory({ host: 'another', pid: 4711 })).toBeUndefined();
+    for (let load = 1; load <= 40; load++) {
+      void pools.refreshMemory();
+      await server.answer({ workspaces: [workspace({ ranks: [rank(0, { gpu_load: load })] })] });
+    }
+    const { load, past } = pools.memory(rank(0)) ?? { past: [] };
+    expect([load, past.length, past[0]?.load, past.at(-1)?.load]).toEqual([40, 24, 16, 39]);
+    expect(pools.memory(local)).toBeUndefined();
     vi.useRealTimers();
   });
 

@@ -4,11 +4,22 @@
  */
 import type { DipEvent, StatusReply, WorkspaceStatus } from '../generated/server';
 
-/** Memory of a process, in bytes; null where unknown. */
+/** What a process takes of its machine; null where unknown. */
 export interface Memory {
+  /** Bytes. */
   host: number | null;
+  /** Bytes. */
   gpu: number | null;
+  /** For how much of the last moment its GPU was busy, in percent, whoever kept it busy. */
+  load: number | null;
+  /** The same, when it was asked for before, the earliest first. */
+  past: readonly Sample[];
 }
+
+export type Sample = Omit<Memory, 'past'>;
+
+/** How many samples are kept of a process. They are taken while somebody looks. */
+const maxPast = 24;
 
 /** A process, among those of all hosts. */
 export interface Placed {
@@ -96,13 +107,19 @@ export class Pools {
     if (!reply || this.disposed) {
       return;
     }
+    const before = new Map(this.memoryOf);
     this.memoryOf.clear();
+    const note = (process: Placed, now: Sample): void => {
+      const place = placeOf(process);
+      const { past = [], ...last } = before.get(place) ?? {};
+      this.memoryOf.set(place, { ...now, past: 'host' in last ? [...past, last].slice(-maxPast) : [] });
+    };
     for (const { pool } of reply.workspaces) {
       for (const rank of pool.ranks) {
-        this.memoryOf.set(placeOf(rank), { host: rank.host_bytes ?? null, gpu: rank.gpu_bytes ?? null });
+        note(rank, { host: rank.host_bytes ?? null, gpu: rank.gpu_bytes ?? null, load: rank.gpu_load ?? null });
       }
       if (pool.local) {
-        this.memoryOf.set(placeOf(pool.local), { host: pool.local.host_bytes ?? null, gpu: null });
+        note(pool.local, { host: pool.local.host_bytes ?? null, gpu: null, load: null });
       }
     }
     this.tell('memory');

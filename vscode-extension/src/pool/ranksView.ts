@@ -93,6 +93,7 @@ export class RanksView implements vscode.TreeDataProvider<Node>, vscode.Disposab
       item.description = node.detail.value;
       item.tooltip = node.detail.value;
       item.contextValue = 'detail';
+      item.accessibilityInformation = { label: `${node.detail.label}: ${node.detail.spoken ?? node.detail.value}` };
       return item;
     }
     if (node.rank === undefined) {

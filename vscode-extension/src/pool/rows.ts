@@ -2,7 +2,7 @@
 import type { CurrentRun, HangEvent, WorkspaceStatus } from '../generated/server';
 import { type Standing, standing, summary } from '../hangs';
 import { duration, hostsInPool, type HostOf, LOCAL, type OnHost, rankList, whose } from '../ranks';
-import type { Memory, Placed } from './pools';
+import type { Memory, Placed, Sample } from './pools';
 import type { Tie } from '../sessions/sessions';
 import { tieDetails, tieText } from '../sessions/words';
 import { bytes, count, escaped } from './words';
@@ -324,8 +324,45 @@ export function hostsOfPool(workspace: WorkspaceStatus | undefined): HostOf {
   return hostsInPool(workspace?.pool.ranks ?? []);
 }
 
-function memoryText({ host, gpu }: Memory): string[] {
-  return [...(host === null ? [] : [bytes(host)]), ...(gpu === null ? [] : [`GPU ${bytes(gpu)}`])];
+function memoryText({ host, gpu, load = null }: Pick<Memory, 'host' | 'gpu'> & Partial<Memory>): string[] {
+  return [
+    ...(host === null ? [] : [bytes(host)]),
+    ...(gpu === null ? [] : [`GPU ${bytes(gpu)}`]),
+    ...(load === null ? [] : [`GPU ${load} % busy`]),
+  ];
+}
+
+/** A graph of figures over time, a character each, from nothing to the most; those that are unknown are blank. */
+export function graph(figures: readonly (number | null)[], most: number): string {
+  const bars = '▁▂▃▄▅▆▇█';
+  return figures
+    .map((n) => (n === null ? ' ' : bars.charAt(Math.min(bars.length - 1, Math.floor((n / most) * bars.length)))))
+    .join('');
+}
+
+/** A figure, and how it was before. */
+function curve(
+  { past, ...now }: Memory,
+  of: keyof Sample,
+  label: string,
+  text: (n: number) => string,
+  most?: number,
+): Detail[] {
+  const figure = now[of];
+  if (figure === null) {
+    return [];
+  }
+  const figures = [...past.map((sample) => sample[of]), figure];
+  const known = figures.filter((n) => n !== null);
+  const least = Math.min(...known);
+  const highest = Math.max(...known);
+  if (known.length < 2) {
+    return [{ label, value: text(figure) }];
+  }
+  const range = least === highest ? 'the same before' : `${text(least)} to ${text(highest)} before`;
+  return [
+    { label, value: `${text(figure)}  ${graph(figures, most ?? (highest || 1))}`, spoken: `${text(figure)}, ${range}` },
+  ];
 }
 
 /** The text after a row's name; what changes most comes first. */
@@ -350,6 +387,8 @@ export function processText(process: Process): string {
 export interface Detail {
   label: string;
   value: string;
+  /** For screen readers, where the value has a graph. */
+  spoken?: string;
 }
 
 /** All that is known of a process. */
@@ -361,8 +400,9 @@ export function processDetails(process: Process): Detail[] {
     ...(work ? [{ label: 'runs', value: `${workName(work)} · ${duration(work.seconds)}` }] : []),
     { label: 'pid', value: String(process.pid) },
     ...(device === '' ? [] : [{ label: 'device', value: device }]),
-    ...(memory && memory.host !== null ? [{ label: 'memory', value: bytes(memory.host) }] : []),
-    ...(memory && memory.gpu !== null ? [{ label: 'GPU memory', value: bytes(memory.gpu) }] : []),
+    ...(memory ? curve(memory, 'host', 'memory', bytes) : []),
+    ...(memory ? curve(memory, 'gpu', 'GPU memory', bytes) : []),
+    ...(memory ? curve(memory, 'load', 'GPU busy', (n) => `${n} %`, 100) : []),
   ];
 }
 
