@@ -50,6 +50,7 @@ var features = []func(*server) feature{
 	newPrewarm,
 	newRestart,
 	newCells,
+	newSplit,
 	newColumns,
 	newTokens,
 	newGone,

@@ -36,6 +36,7 @@ func NewSchema() Schema {
 		Options:  reflect.TypeFor[options](),
 		Requests: []Message{
 			{methodCells, reflect.TypeFor[cellsParams](), reflect.TypeFor[cellsAnswer]()},
+			{methodSplit, reflect.TypeFor[splitParams](), reflect.TypeFor[splitAnswer]()},
 		},
 		ClientRequests: []Message{
 			{methodInput, reflect.TypeFor[inputParams](), reflect.TypeFor[inputAnswer]()},

@@ -109,6 +109,20 @@ it('runs a notebook in the same session, as its cells say', async () => {
   await window.run('View: Close Editor');
 });
 
+it('opens a file as a notebook and back, and leaves it as it was', async () => {
+  const file = path.join(code.folder, 'ranks.py');
+  const before = await readFile(file);
+  await window.openFile('ranks.py');
+  await window.run('Dip: Open as notebook');
+  await window.run('Notebook: Run All');
+  await window.inNotebook(/here is local/);
+  await screenshot('percent');
+  await window.run('File: Save');
+  await window.run('Dip: Open as text');
+  expect(await window.lenses('Both')).toContain('Everywhere');
+  expect(await readFile(file)).toEqual(before);
+});
+
 it('shows a failure with its ranks, and pushes the variable that they lack', async () => {
   await window.openFile('names.py');
   await window.clickLens('Only here', 'Run cell · locally');

@@ -27,6 +27,8 @@ import type {
   InitializationOptions,
   InputParams,
   SessionParams,
+  SplitAnswer,
+  SplitParams,
 } from './generated/server';
 import { askInput } from './input';
 import type { Ask } from './questions';
@@ -174,6 +176,12 @@ export class Server implements vscode.Disposable {
       ...(range && { range: client.code2ProtocolConverter.asRange(range) }),
     };
     return client.sendRequest<CellsAnswer>('dip/cells', params);
+  }
+
+  /** The cells of a text, which need not be a document's. */
+  async split(text: string): Promise<SplitAnswer> {
+    const client = await this.connected();
+    return client.sendRequest<SplitAnswer>('dip/split', { text } satisfies SplitParams);
   }
 
   /** Tells the server that the user has come to trust the workspace. */

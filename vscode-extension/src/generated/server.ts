@@ -1784,6 +1784,24 @@ export interface CellsAnswer {
   cells: CellInfo[];
 }
 
+export interface SplitParams {
+  text: string;
+}
+
+export interface SplitCell {
+  /** code, markdown or raw */
+  kind: string;
+  /** the marker's line, with its end; empty where there is none */
+  header: string;
+  body: string;
+}
+
+export interface SplitAnswer {
+  /** what belongs to no cell, before the first one */
+  gap: string;
+  cells: SplitCell[];
+}
+
 export interface InputParams {
   /** id of the run that asks */
   run: string;
@@ -1877,6 +1895,7 @@ export interface GoneParams {
 /** The requests that LSP does not have. */
 export interface Requests {
   'dip/cells': { params: CellsParams; answer: CellsAnswer };
+  'dip/split': { params: SplitParams; answer: SplitAnswer };
 }
 
 /** The server's requests that LSP does not have. */

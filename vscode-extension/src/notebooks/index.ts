@@ -5,6 +5,7 @@ import type { Run, Runs } from '../runs';
 import type { Server } from '../server';
 import { CellRun } from './cellRun';
 import { named } from './places';
+import { percentType, registerPercent } from './serializer';
 
 /** One per window. */
 export class Notebooks implements vscode.Disposable {
@@ -13,15 +14,16 @@ export class Notebooks implements vscode.Disposable {
   private readonly counts = new WeakMap<vscode.NotebookDocument, number>(); // of executions
   private readonly orders = new Map<string, number>(); // by document: the number of its cell's last execution
   private readonly subscription: vscode.Disposable;
-  private readonly controller: vscode.NotebookController;
+  private readonly controllers = new Map<string, vscode.NotebookController>(); // by type of notebook
 
   constructor(
     private readonly server: Server,
     private readonly runs: Runs,
   ) {
-    this.controller = this.control('dip', 'jupyter-notebook');
     this.subscription = vscode.Disposable.from(
-      this.controller,
+      this.control('dip', 'jupyter-notebook'),
+      this.control('dip-percent', percentType),
+      registerPercent(server),
       new vscode.Disposable(
         runs.listen({
           changed: (run) => {
@@ -81,6 +83,7 @@ export class Notebooks implements vscode.Disposable {
         this.chosen.delete(notebook);
       }
     });
+    this.controllers.set(type, controller);
     return controller;
   }
 
@@ -113,7 +116,8 @@ export class Notebooks implements vscode.Disposable {
   }
 
   private begin(cell: vscode.NotebookCell): CellRun {
-    const begun = new CellRun(this.controller.createNotebookCellExecution(cell), {
+    const controller = this.controllers.get(cell.notebook.notebookType) as vscode.NotebookController; // it is chosen for none of another type
+    const begun = new CellRun(controller.createNotebookCellExecution(cell), {
       next: () => this.count(cell),
       named: (traceback) => named(traceback, (uri) => this.orders.get(uri)),
       ended: () => {
