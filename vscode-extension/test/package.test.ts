@@ -59,7 +59,7 @@ describe('the package', () => {
   test('holds what is needed to run, and no sources, tests or tools', async () => {
     const files = await listFiles({ cwd: root, packageManager: PackageManager.None });
     const expected =
-      /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w/-]+\.(js|css|ttf)|images\/[\w-]+\.(png|svg)|server\/dipls|walkthrough\/[\w-]+\.(svg|py))$/;
+      /^(package\.json|README\.md|CHANGELOG\.md|LICENSE|dist\/[\w/-]+\.(js|css|ttf)|images\/[\w-]+\.(png|svg)|server\/dipls|walkthrough\/[\w-]+\.(svg|py)|syntaxes\/[\w.]+\.json)$/;
     expect(files.filter((name) => !expected.test(name.replaceAll('\\', '/')))).toEqual([]);
     expect(files).toEqual(expect.arrayContaining(['package.json', 'README.md', 'CHANGELOG.md', manifest.icon]));
   });

@@ -43,6 +43,10 @@ it.each([
   [{ 'text/html': '<div id="nothing"></div>', 'text/plain': 'a value' }, 'pre a value'],
   [{ 'image/png': 'AAAA', 'text/plain': '<Figure>' }, 'img'],
   [{ 'application/json': { a: 1 } }, 'div {1}a: 1'],
+  [
+    { 'application/vnd.jupyter.widget-view+json': { model_id: 'a' }, 'text/plain': 'IntProgress(value=3)' },
+    'div IntProgress(value=3)This widget of Jupyter is not live here. Save…',
+  ],
   [{ 'application/pdf': 'AAAA' }, 'div application/pdf cannot be shown here · Save…'],
 ])('shows the most that an output says: %j', (data, expected) => {
   expect(shown(data)).toBe(expected);

@@ -34,6 +34,7 @@ const shows: readonly (readonly [RegExp, Show])[] = [
   [/^image\/(png|jpeg|gif|webp)$/, image],
   [/^image\/svg\+xml$/, svg],
   [/^text\/(markdown|latex)$/, drawnBy('markdown')],
+  [/^application\/vnd\.jupyter\.widget-view\+json$/, widget],
   [/^application\/(.+\+)?json$/, json],
   [/^text\/plain$/, text],
   [/^text\//, text],
@@ -114,6 +115,17 @@ function script(value: unknown, _: string, __: Rich, context: RichContext): HTML
 
 function text(value: unknown, _: string, __: Rich, context: RichContext): HTMLElement | undefined {
   return typeof value === 'string' ? context.text(value) : undefined;
+}
+
+/** A widget of Jupyter: its data only names what lives in the process, so its text is what can be shown. */
+function widget(_: unknown, __: string, output: Rich, context: RichContext): HTMLElement {
+  const plain = output.data['text/plain'];
+  return h(
+    'div',
+    {},
+    ...(typeof plain === 'string' ? [context.text(plain)] : []),
+    h('div', { class: 'unshown' }, 'This widget of Jupyter is not live here. ', link('Save…', context.save)),
+  );
 }
 
 function image(value: unknown, mime: string, output: Rich, context: RichContext): HTMLElement | undefined {
