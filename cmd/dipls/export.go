@@ -29,7 +29,7 @@ What has no meaning in a job, such as !commands, is an error that names the line
 %matplotlib, becomes a comment.
 
 --check runs both, by default on 2 ranks, and compares what they print on standard output, and the --variables that you name. What differs by its nature, such as
-times and pids, counts as different.
+times and pids, counts as different. What stands behind "--" is given to both as sys.argv[1:].
 
 Without -o the file is NAME.ipynb, NAME.html or NAME_job.py beside FILE. -o names another one, "-" is standard output. A file that is there is kept unless --force says otherwise.
 
@@ -48,19 +48,23 @@ type exportFlags struct {
 	checks    bool
 	variables []string
 	ranks     int
+	args      []string // of the cells in a check
 	python    string
 }
 
 func newExport() *cobra.Command {
 	var f exportFlags
 	cmd := &cobra.Command{
-		Use:     "export FILE",
+		Use:     "export FILE [-- ARGUMENTS]",
 		Short:   "make a notebook, a page or a script for torchrun of a file",
 		Long:    exportHelp,
 		Example: "  dipls export --html train.py\n  dipls export --torchrun train.py && torchrun --nproc-per-node 4 train_job.py --lr 3e-4",
-		Args:    oneFile,
+		Args:    fileAndArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.args = args[1:]
 			switch {
+			case len(f.args) > 0 && !f.checks:
+				return usagef("arguments behind -- are for --check: those of the script are given to its launcher")
 			case !f.ipynb && !f.html && !f.torchrun:
 				return usagef("say what to make: --ipynb, --html or --torchrun")
 			case f.checks && !f.torchrun:

@@ -173,7 +173,8 @@ func (f *exportFlags) tryCells(ctx context.Context, file, python string, env []s
 	if err != nil {
 		return t, err
 	}
-	cmd := program(ctx, env, errOut, self, "run", "--json", "--python", python, "-n", strconv.Itoa(f.ranks), file)
+	args := append([]string{"run", "--json", "--python", python, "-n", strconv.Itoa(f.ranks), file, "--"}, f.args...)
+	cmd := program(ctx, env, errOut, self, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return t, err
@@ -227,8 +228,10 @@ func (f *exportFlags) tryScript(ctx context.Context, file, python string, env []
 	logs := filepath.Join(filepath.Dir(file), "logs")
 	// torchrun of torch 1 on Python 3.11 or newer takes no other numbers than 1 for these.
 	var said bytes.Buffer
-	cmd := program(ctx, env, &said, python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", strconv.Itoa(f.ranks),
-		"--redirects", "1", "--tee", "1", "--log_dir", logs, file)
+	args := append([]string{
+		"-m", "torch.distributed.run", "--standalone", "--nproc_per_node", strconv.Itoa(f.ranks), "--redirects", "1", "--tee", "1", "--log_dir", logs, file,
+	}, f.args...)
+	cmd := program(ctx, env, &said, python, args...)
 	err = cmd.Run()
 	t.said = said.String()
 	for rank := range f.ranks {
