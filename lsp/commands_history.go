@@ -22,12 +22,12 @@ import (
 )
 
 type runsArgs struct {
-	Path   string               `json:"path,omitempty" doc:"only runs of this file, or of files below this folder: an absolute path, or a name without a folder"`
-	Cell   string               `json:"cell,omitempty" doc:"only of this cell: its number, or a part of its title"`
-	Status []session.PastStatus `json:"status,omitempty" doc:"only those that ended so, or are running, or killed"`
+	Path   string               `json:"path,omitzero" doc:"only runs of this file, or of files below this folder: an absolute path, or a name without a folder"`
+	Cell   string               `json:"cell,omitzero" doc:"only of this cell: its number, or a part of its title"`
+	Status []session.PastStatus `json:"status,omitzero" doc:"only those that ended so, or are running, or killed"`
 	Since  time.Time            `json:"since,omitzero" doc:"only those that began then or later"`
-	Limit  int                  `json:"limit,omitempty" doc:"so many of the latest; without it, all"`
-	Code   bool                 `json:"code,omitempty" doc:"with the code that ran"`
+	Limit  int                  `json:"limit,omitzero" doc:"so many of the latest; without it, all"`
+	Code   bool                 `json:"code,omitzero" doc:"with the code that ran"`
 }
 
 // runsReply has runs of the past.
@@ -49,8 +49,8 @@ type recallReply struct {
 type exportArgs struct {
 	URI    uri.URI `json:"uri" doc:"the document"`
 	Format string  `json:"format" doc:"ipynb, html or torchrun"`
-	Path   string  `json:"path,omitempty" doc:"the file to write, an absolute path; without it, one beside the document"`
-	Force  bool    `json:"force,omitempty" doc:"replace a file that is there"`
+	Path   string  `json:"path,omitzero" doc:"the file to write, an absolute path; without it, one beside the document"`
+	Force  bool    `json:"force,omitzero" doc:"replace a file that is there"`
 }
 
 // exportReply names the file.

@@ -66,10 +66,13 @@ func TestShowOutput(t *testing.T) {
 		t.Errorf("%q", all)
 	}
 	var past struct {
-		Runs []struct{ Run, Title, Status, Code string }
+		Runs []struct {
+			Run, Title, Status, Code string
+			Peak                     *int `json:"peak_memory"`
+		}
 	}
 	e.Command("dip.runs", lsptest.Object{"path": filepath.Base("a.py"), "status": []string{"error"}, "limit": 1}, &past)
-	if len(past.Runs) != 1 || past.Runs[0].Run != run || past.Runs[0].Code != "" {
+	if len(past.Runs) != 1 || past.Runs[0].Run != run || past.Runs[0].Code != "" || past.Runs[0].Peak != nil {
 		t.Errorf("dip.runs: %+v", past)
 	}
 	var recalled struct {

@@ -15,14 +15,14 @@ import (
 
 // PastRequest says which runs are wanted. Its zero value wants all.
 type PastRequest struct {
-	Run    string       `json:"run,omitempty"`    // this one
-	Path   string       `json:"path,omitempty"`   // of these files: an absolute path of one, or of a folder above them; or a name without a folder
-	Cell   string       `json:"cell,omitempty"`   // a cell's number in its file, or a part of its title, in any case
-	Status []PastStatus `json:"status,omitempty"` // how they have ended; none: any
-	Since  time.Time    `json:"since,omitzero"`   // began then or later
-	Server int          `json:"server,omitempty"` // ran in the process with this pid; 0: in any
-	Loud   bool         `json:"loud,omitempty"`   // have put something out
-	Limit  int          `json:"limit,omitempty"`  // so many of the latest ones; 0: all
+	Run    string       `json:"run,omitzero"`    // this one
+	Path   string       `json:"path,omitzero"`   // of these files: an absolute path of one, or of a folder above them; or a name without a folder
+	Cell   string       `json:"cell,omitzero"`   // a cell's number in its file, or a part of its title, in any case
+	Status []PastStatus `json:"status,omitzero"` // how they have ended; none: any
+	Since  time.Time    `json:"since,omitzero"`  // began then or later
+	Server int          `json:"server,omitzero"` // ran in the process with this pid; 0: in any
+	Loud   bool         `json:"loud,omitzero"`   // have put something out
+	Limit  int          `json:"limit,omitzero"`  // so many of the latest ones; 0: all
 }
 
 // PastStatus is a status of a run ([event.Status]), or what is said in place of one that it has not.
@@ -44,20 +44,20 @@ var PastStatuses = []PastStatus{PastOK, PastError, PastInterrupted, PastDied, Pa
 // PastRun is a run of this or an earlier session, of an editor or of the command line.
 type PastRun struct {
 	Run        string     `json:"run"`
-	Parent     string     `json:"parent,omitempty"` // the run whose cell has asked for it
-	Path       string     `json:"path,omitempty"`   // file of the cell
-	Line       int        `json:"line,omitempty"`   // of the file on which the code starts, from 1
-	Cell       int        `json:"cell"`             // its number, from 1; 0: it was none of a file
+	Parent     string     `json:"parent,omitzero"` // the run whose cell has asked for it
+	Path       string     `json:"path,omitzero"`   // file of the cell
+	Line       int        `json:"line,omitzero"`   // of the file on which the code starts, from 1
+	Cell       int        `json:"cell"`            // its number, from 1; 0: it was none of a file
 	Title      string     `json:"title"`
 	Target     string     `json:"target"`
 	Status     PastStatus `json:"status"` // one of PastStatuses
-	Reason     string     `json:"reason,omitempty"`
+	Reason     string     `json:"reason,omitzero"`
 	Started    time.Time  `json:"started"`
-	Seconds    float64    `json:"seconds"`               // that it took; 0 while it goes on, and if it was killed
-	PeakMemory int64      `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most on one of its processes; absent: not known
-	Journal    string     `json:"journal,omitempty"`     // directory of what it has put out; absent: it was silent
-	Code       string     `json:"code,omitempty"`        // that ran; absent: of a silent run it was too long to keep
-	Server     int        `json:"server"`                // pid of the process that ran it
+	Seconds    float64    `json:"seconds"`              // that it took; 0 while it goes on, and if it was killed
+	PeakMemory int64      `json:"peak_memory,omitzero"` // bytes of GPU memory that torch had allocated at most on one of its processes; absent: not known
+	Journal    string     `json:"journal,omitzero"`     // directory of what it has put out; absent: it was silent
+	Code       string     `json:"code,omitzero"`        // that ran; absent: of a silent run it was too long to keep
+	Server     int        `json:"server"`               // pid of the process that ran it
 }
 
 // PastRuns lists runs that the directory of a journal knows, the latest first; "": the usual directory. No session has to live for that. Runs that have
