@@ -31,7 +31,6 @@ type feature struct {
 // features makes the features of a connection. To add one is to add its constructor.
 var features = []func(*server) feature{
 	newQuestions,
-	newInputs,
 	newOutput,
 	newProblems,
 	newFailures,

@@ -107,6 +107,7 @@ func (s *server) enterEvent(w *workspace, ev event.Event) {
 	s.contained("bars", func() { s.bars.event(ev) })
 	s.contained("marks", func() { s.marks.event(w, ev) })
 	s.contained("announcer", func() { s.announcer.event(w, ev) })
+	s.contained("inputs", func() { s.inputs.event(w, ev) })
 	for _, feature := range s.features {
 		if feature.event != nil {
 			s.contained("event", func() { feature.event(w, ev) })

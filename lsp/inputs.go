@@ -58,10 +58,7 @@ type inputAnswer struct {
 	Texts map[string]string `json:"texts,omitempty" doc:"in place of text: for each rank, by its number"`
 }
 
-func newInputs(s *server) feature {
-	s.inputs = &inputs{s: s, open: map[inputKey]*openInput{}}
-	return feature{event: s.inputs.event}
-}
+func newInputs(s *server) *inputs { return &inputs{s: s, open: map[inputKey]*openInput{}} }
 
 // event enters what is told of a question.
 func (in *inputs) event(w *workspace, ev event.Event) {

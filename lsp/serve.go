@@ -122,6 +122,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.marks = newMarks(s)
 	s.config = newConfiguration(s)
 	s.announcer = newAnnouncer(s)
+	s.inputs = newInputs(s)
 	s.posed = newPosed(s)
 	for _, make := range features {
 		s.features = append(s.features, make(s))
