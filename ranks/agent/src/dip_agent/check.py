@@ -8,6 +8,7 @@ what works.
 from __future__ import annotations
 
 import ast
+import contextlib
 import keyword
 import re
 import warnings
@@ -83,12 +84,19 @@ def _error(shell: Shell, cell: SourcePath) -> Exception | None:
 
 
 def _compile(shell: Shell, cell: SourcePath) -> None:
-    code = moved_down(shell.input_transformer_manager.transform_cell(cell.text), cell.text, cell.line)
+    source = shell.input_transformer_manager.transform_cell(cell.text)
+    flags = shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    # As a whole, and wherever it is, it is compiled several times faster. What is wrong then may be right as it will
+    # run: each statement by itself.
+    with contextlib.suppress(SyntaxError):
+        compile(source, cell, "exec", flags, True)
+        return
+    code = moved_down(source, cell.text, cell.line)
     tree = compile(code, cell, "exec", shell.compile.flags | ast.PyCF_ONLY_AST, True)
     if shell.ast_transformers:
         return  # they may make of it what they like
-    for node in tree.body:  # each by itself, as it will run
-        compile(ast.Module([node], []), cell, "exec", shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+    for node in tree.body:
+        compile(ast.Module([node], []), cell, "exec", flags, True)
 
 
 def _is_ipythons(shell: Shell, magic: str) -> bool:
