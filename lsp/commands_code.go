@@ -14,7 +14,7 @@ import (
 // codeArgs are code that is in no document, and say how it runs.
 type codeArgs struct {
 	Code   string `json:"code" doc:"the code; cells in it run one after the other"`
-	Target string `json:"target,omitempty" doc:"where it runs that does not say so itself: remote, local, everywhere or ranks:LIST; without it, as a cell that does not say"`
+	Target string `json:"target,omitempty" doc:"where code runs that does not say so: remote, local, everywhere or ranks:LIST; without it, as autodip says"`
 	See    string `json:"see,omitempty" doc:"whose output is shown: all, or ranks such as 0,2-4 or host:gpu2"`
 	whereArgs
 }

@@ -12,8 +12,8 @@ import (
 
 type variablesArgs struct {
 	Rank   *ranklist.Who `json:"rank,omitempty" doc:"only those of this rank; -1 is the local namespace; without it, of all processes"`
-	Of     string        `json:"of,omitempty" doc:"what this value consists of, such as model.fc or batch['x'][0]: items, fields, a module's parameters; properties and calls are not evaluated"`
-	Digest bool          `json:"digest,omitempty" doc:"with of: only that value, with its digest: what tells arrays and tensors of one shape apart. They are read as a whole"`
+	Of     string        `json:"of,omitempty" doc:"what this value consists of, such as model.fc or batch['x'][0]; properties and calls are not evaluated"`
+	Digest bool          `json:"digest,omitempty" doc:"with of: only that value, with what tells arrays of one shape apart; they are read as a whole"`
 	whereArgs
 }
 

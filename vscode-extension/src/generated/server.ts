@@ -399,10 +399,7 @@ export interface SelectionArgs {
 export interface CodeArgs {
   /** the code; cells in it run one after the other */
   code: string;
-  /**
-   * where it runs that does not say so itself: remote, local, everywhere or ranks:LIST; without it, as a cell that
-   * does not say
-   */
+  /** where code runs that does not say so: remote, local, everywhere or ranks:LIST; without it, as autodip says */
   target?: string;
   /** whose output is shown: all, or ranks such as 0,2-4 or host:gpu2 */
   see?: string;
@@ -696,15 +693,9 @@ export interface InterpretersReply {
 export interface VariablesArgs {
   /** only those of this rank; -1 is the local namespace; without it, of all processes */
   rank?: number;
-  /**
-   * what this value consists of, such as model.fc or batch['x'][0]: items, fields, a module's parameters;
-   * properties and calls are not evaluated
-   */
+  /** what this value consists of, such as model.fc or batch['x'][0]; properties and calls are not evaluated */
   of?: string;
-  /**
-   * with of: only that value, with its digest: what tells arrays and tensors of one shape apart. They are read as a
-   * whole
-   */
+  /** with of: only that value, with what tells arrays of one shape apart; they are read as a whole */
   digest?: boolean;
   /** a document of the workspace; without it, the workspace that was used last */
   uri?: string;

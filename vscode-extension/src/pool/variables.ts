@@ -77,7 +77,8 @@ function join(values: Value[], value: Value): Value[] {
 }
 
 /**
- * The variables after an answer, which replaces the one before. Data comes first, then functions, classes and modules. A busy process has not answered; what it held before is kept if it is still the same process (`stays`).
+ * The variables after an answer, which replaces the one before. Data comes first, then functions, classes and modules. A busy
+ * process has not answered; what it held before is kept if it is still the same process (`stays`).
  */
 export function merge(before: Variables, reply: VariablesReply, stays: (process: number) => boolean): Variables {
   const busy = busyProcesses(reply.busy ?? '');
