@@ -27,7 +27,7 @@ const (
 
 // Environments lists the interpreters that a user may mean in a folder, those that are nearest first: environments in the folder and in those above it, the
 // active one, those where conda, pyenv, uv, virtualenvwrapper, Poetry and Pipenv keep theirs, and what is on PATH. It reads names and small files only, and
-// runs nothing, so it may be used in any folder. The interpreter chosen, unless that is "", is in the list in any case.
+// runs nothing, so it may be used in any folder. Those that are too old are left out. The interpreter chosen, unless that is "", is in the list in any case.
 func Environments(dir, chosen string) []Environment {
 	f := &finder{seen: map[string]bool{}}
 	for up := dir; ; up = filepath.Dir(up) {
@@ -149,9 +149,12 @@ func (f *finder) programs(dir string) {
 	}
 }
 
-// add adds an environment, unless there is one with the same interpreter.
+// tooOld are versions of Python that cells do not run in.
+var tooOld = regexp.MustCompile(`^([012]\.|3\.[0-8](\.|$))`)
+
+// add adds an environment, unless there is one with the same interpreter, or its Python is too old.
 func (f *finder) add(e Environment, key string) {
-	if !f.seen[key] {
+	if !f.seen[key] && !tooOld.MatchString(e.Version) {
 		f.seen[key] = true
 		f.found = append(f.found, e)
 	}

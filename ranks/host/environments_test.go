@@ -51,6 +51,7 @@ func TestEnvironments(t *testing.T) {
 		"miniconda3/envs/train/conda-meta/history":            "",
 		"miniconda3/envs/train/lib/python3.11/site-packages/torch-2.1.2-py3.11.egg-info/x": "",
 		".conda/environments.txt":                                root + "/miniconda3/envs/train\nrelative\n/gone\n",
+		".pyenv/versions/3.8.18/bin/python":                      "#!", // too old
 		".pyenv/versions/3.13.0/bin/python":                      "#!",
 		".local/share/uv/python/cpython-3.14.1-linux/bin/python": "#!",
 		"elsewhere/bin/python":                                   "#!",
