@@ -53,6 +53,7 @@ type File struct {
 	nodes  int
 	gap    int // 1 if the first node is not a cell
 
+	markers *Markers   // that it was parsed with
 	head    *node      // the text before the first marker; nil: there is none
 	headOff int        // where it begins
 	autodip *Directive // autodip's directive after the last cell; nil: off
@@ -211,6 +212,9 @@ func (f *File) nodeOfLine(line int) (located, bool) {
 	}
 	return f.find(func(_, l, _ int) bool { return l > line })
 }
+
+// Markers are the further markers that the file was parsed with.
+func (f *File) Markers() *Markers { return f.markers }
 
 // Size is the length of the text in bytes.
 func (f *File) Size() int { return f.size }

@@ -23,7 +23,7 @@ func (f *File) Edit(start, end int, text string) *File {
 		}
 		if at.off >= end && at.index > from {
 			if due == 0 {
-				if new = parse(b.String(), from == 0, false); new.joins(at.node) {
+				if new = f.markers.parse(b.String(), from == 0, false); new.joins(at.node) {
 					to, joined = at.index, true
 					new.depend(at.node)
 					break
@@ -44,7 +44,7 @@ func (f *File) Edit(start, end int, text string) *File {
 		b.WriteString(text) // into an empty file
 	}
 	if !joined {
-		new = parse(b.String(), from == 0, true)
+		new = f.markers.parse(b.String(), from == 0, true)
 	}
 	return f.replace(from, to, new.nodes)
 }
@@ -92,7 +92,7 @@ func (f *File) chunkOf(i int) int {
 
 // replace returns the file with the nodes from number i up to j replaced.
 func (f *File) replace(i, j int, nodes []*node) *File {
-	g := &File{chunks: make([]placed, 0, len(f.chunks)+2)}
+	g := &File{markers: f.markers, chunks: make([]placed, 0, len(f.chunks)+2)}
 	var middle []*node
 	k := 0
 	for ; k < len(f.chunks) && f.chunks[k].first+len(f.chunks[k].nodes) <= i; k++ {

@@ -9,6 +9,7 @@ import (
 // What a file says about all of its cells, and where it may say so.
 func TestFileLine(t *testing.T) {
 	const misplaced = "none | error: where a file's cells run stands above its first marker and its first code"
+	const again = "remote | warning: the file's target is remote already, local is ignored"
 	for text, want := range map[string]string{
 		"# dip: remote\n# %%\nx":                   "remote",
 		"#dip:local\n# %%\nx":                      "local",
@@ -24,7 +25,7 @@ func TestFileLine(t *testing.T) {
 		"#!/usr/bin/env python\n# -*- coding: utf-8 -*-\n# Copyright\n\n# dip: remote\nimport x": "remote",
 		"# ---\n# jupyter: x\n# ---\n\n# dip: remote\n# %%\nx":                                   "remote",
 		"\"\"\"Trains.\n\n# dip: local\n\"\"\"\n# dip: remote\n# %%\nx":                          "remote",
-		"# dip: remote\n# dip: local\n":                                                          "remote | warning: the file's target is remote already, local is ignored",
+		"# dip: remote\n# dip: local\n":                                                          again,
 		"# %%\nx":                                                                                "none",
 		"# dip: a library for cells\n# %%\nx":                                                    "none", // prose
 		"# dip into the data\n# %%\nx":                                                           "none",

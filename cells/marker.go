@@ -102,11 +102,6 @@ func (m marker) magic(comment string) (_ marker, ok bool) {
 	return m, true
 }
 
-func isMarker(comment string) bool {
-	_, ok := readMarker(comment)
-	return ok
-}
-
 // A header is what a marker line says after its percent signs.
 type header struct {
 	typ      CellType

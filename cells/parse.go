@@ -48,9 +48,10 @@ func (b block) open() bool { return b.known && (b.column > b.base || b.colon) }
 
 // A part is the parse of a stretch of a file.
 type part struct {
-	nodes []*node
-	whole bool // nothing is open at its end, and nothing in it depends on what follows
-	block block
+	markers *Markers
+	nodes   []*node
+	whole   bool // nothing is open at its end, and nothing in it depends on what follows
+	block   block
 
 	// Of the cell that it ends in:
 	origin origin
@@ -59,15 +60,11 @@ type part struct {
 }
 
 // Parse parses the text of a file.
-func Parse(src string) *File {
-	f := new(File)
-	f.add(parse(src, true, true).nodes)
-	return f
-}
+func Parse(src string) *File { return (*Markers)(nil).Parse(src) }
 
 // parse parses a stretch of a file; first and last tell whether it begins and ends where the file does.
-func parse(src string, first, last bool) part {
-	p := &parser{scanner: scanner{src: src, eof: last}}
+func (m *Markers) parse(src string, first, last bool) part {
+	p := &parser{scanner: scanner{src: src, eof: last, markers: m}}
 	p.reader.report, p.lines.report = p.report, p.report
 	p.onUnclosed = p.unclosed
 	if first {
@@ -79,7 +76,7 @@ func parse(src string, first, last bool) part {
 	if last {
 		p.reportOpen()
 	}
-	result := part{whole: p.clean() && !p.starved && (endsLine(src) || src == ""), stage: p.stage}
+	result := part{markers: m, whole: p.clean() && !p.starved && (endsLine(src) || src == ""), stage: p.stage}
 	if n := p.node; n != nil {
 		result.origin, result.typ = n.origin, n.typ
 		if p.isPython() {
@@ -96,7 +93,7 @@ func (p part) joins(n *node) bool {
 	if !p.whole || n.origin < byMarker {
 		return false
 	}
-	marker, _ := readMarker(n.text[skipBlank(n.text, 0):lineEnd(n.text, 0)])
+	marker, _ := p.markers.read(n.text[skipBlank(n.text, 0):lineEnd(n.text, 0)])
 	right := p.origin == byMarker && p.stage == headed
 	switch {
 	case p.typ != CodeCell && marker.kind != titled,
@@ -122,20 +119,20 @@ func (p part) depend(n *node) {
 // head begins the file: byte order mark, YAML header, preamble.
 func (p *parser) head() {
 	p.mark = len(p.src) - len(strings.TrimPrefix(p.src, byteOrderMark))
-	end := yamlEnd(p.src, p.mark)
+	end := p.markers.yamlEnd(p.src, p.mark)
 	p.pos = max(p.mark, end)
 	p.begin(end, preamble)
 }
 
 // yamlEnd is where the YAML header ends whose first line, or a "#!" or encoding line above it, begins at i; 0 if there is none.
-func yamlEnd(src string, i int) int {
+func (m *Markers) yamlEnd(src string, i int) int {
 	inside := false
 	for n := 0; i < len(src); n++ {
 		end := lineEnd(src, i)
 		line := strings.TrimRight(src[i:end], " \t\f")
 		i = skipNewline(src, end)
 		switch {
-		case !strings.HasPrefix(line, "#") || isMarker(line):
+		case !strings.HasPrefix(line, "#") || m.has(line):
 			return 0
 		case line == "# ---" && inside:
 			return i
@@ -154,7 +151,7 @@ func (p *parser) step() {
 	at := skipBlank(p.src, begin)
 	if at < len(p.src) && p.src[at] == '#' {
 		end := lineEnd(p.src, at)
-		m, ok := readMarker(p.src[at:end])
+		m, ok := p.markers.read(p.src[at:end])
 		switch {
 		case !ok || p.node != nil && p.node.typ != CodeCell && !p.endsText(m, at, end):
 		case p.clean() && p.inBlock(at, end):

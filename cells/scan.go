@@ -21,6 +21,8 @@ type scanner struct {
 	starved bool // a decision needed the text after src
 	reach   int  // end of the text that the decisions so far have looked at
 
+	markers *Markers // besides those that everybody has
+
 	probing bool // this scanner looks ahead for another one
 	floor   int  // probing: what is at this place of the stack and above it is meant by:
 	closed  bool // probing: everything that was open has been closed
@@ -375,7 +377,7 @@ func (s *scanner) closes(i, maxLines int) bool {
 		if maxLines > 0 && n == maxLines {
 			return false
 		}
-		if !p.inText() && p.at('#') && isMarker(p.src[p.pos:lineEnd(p.src, p.pos)]) {
+		if !p.inText() && p.at('#') && s.markers.has(p.src[p.pos:lineEnd(p.src, p.pos)]) {
 			if markers++; markers > maxMarkersInBracket {
 				s.reach = max(s.reach, lineEnd(p.src, p.pos)+1)
 				return false
@@ -400,7 +402,7 @@ func (s *scanner) stringCloses(i, _ int) bool {
 	run := 0 // markers that strings have run over since
 	for p.pos < len(p.src) {
 		at := skipBlank(p.src, p.pos)
-		if p.closed && p.at('#') && isMarker(p.src[p.pos:lineEnd(p.src, p.pos)]) {
+		if p.closed && p.at('#') && s.markers.has(p.src[p.pos:lineEnd(p.src, p.pos)]) {
 			s.reach = max(s.reach, lineEnd(p.src, p.pos)+1)
 			if !p.inText() {
 				return true

@@ -109,7 +109,8 @@ func newRun(e *Executor, id string, req Request, at place, from *origin) *run {
 	}
 	if from != nil && from.run != nil {
 		outer := &from.run.req
-		r.req.JournalLimit, r.req.HangAfter, r.req.Caller, r.req.Args, r.req.Columns, r.req.Autoreload = outer.JournalLimit, outer.HangAfter, outer.Caller, outer.Args, outer.Columns, outer.Autoreload
+		r.req.JournalLimit, r.req.HangAfter, r.req.Caller = outer.JournalLimit, outer.HangAfter, outer.Caller
+		r.req.Args, r.req.Columns, r.req.Autoreload = outer.Args, outer.Columns, outer.Autoreload
 	}
 	if !r.open {
 		r.decided.Store(new(r.target))

@@ -214,7 +214,7 @@ func (b *board) adoptQueued(w *workspace, ev *event.RunQueued) *Run {
 		return r
 	}
 	r.Index = *ev.Cell
-	ran, ok := cells.Parse(ev.Source).Cell(1)
+	ran, ok := b.docs.Parse(string(ev.Path), ev.Source).Cell(1)
 	code, runs := session.CellOf(string(ev.Path), ran)
 	if !ok || !runs {
 		r.Partial = true

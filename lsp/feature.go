@@ -52,6 +52,7 @@ var features = []func(*server) feature{
 	newSplit,
 	newColumns,
 	newTokens,
+	newMarkers,
 	newGone,
 	newTicks,
 }

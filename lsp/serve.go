@@ -113,6 +113,7 @@ func newServer(ctx context.Context, cancel context.CancelCauseFunc, rwc io.ReadW
 	s.client = rpc.NewClient(ctx, s.conn, s.goOn)
 	s.log = deps.Log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &clientCore{client: s.client}) }))
 	s.docs = docs.New(s.log, func(c docs.Change) { s.feed.tell(textChange(c)) }, func(g docs.Gone) { s.board.forgetCells(g) })
+	s.docs.Markers = func(path string) *cells.Markers { return s.config.of(s.folderOf(path)).CellMarkers }
 	s.board = newBoard(s.docs, s.feed.tell)
 	s.docs.Renamed = func(from, to uri.URI) {
 		s.board.rename(from, to)

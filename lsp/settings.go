@@ -36,6 +36,7 @@ type Settings struct {
 	RanksPerHost      int
 	HostTerms         session.HostTerms
 	HostsSync         bool
+	CellMarkers       *cells.Markers
 	Target            string
 	Args              []string
 	Autoreload        string
@@ -76,6 +77,16 @@ var settingsTable = []Setting{
 	{"python", "string", `""`, "The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are replaced. " +
 		"If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in the folder or above it, `python3`.", nil,
 		into(func(s *Settings) *string { return &s.Python })},
+	{"cellMarkers", "array of strings", `[]`, "Comments that begin cells besides `# %%` and the like, as `[\"# COMMAND ----------\"]` for Databricks or " +
+		"`[\"# +\", \"# -\"]` for jupytext's light format. What follows one on its line is the cell's title.", nil,
+		func(s *Settings, raw json.RawMessage) (err error) {
+			var list []string
+			if err := json.Unmarshal(raw, &list); err != nil {
+				return fmt.Errorf("want %s", kindOf(list))
+			}
+			s.CellMarkers, err = cells.NewMarkers(list)
+			return err
+		}},
 	{"target", "string", `""`, "Where cells run that do not say so themselves, if autodip is off and their file has no line such as " +
 		"`# dip: remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with " +
 		"a magic stay local. If it is empty, in the local namespace.", nil,

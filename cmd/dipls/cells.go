@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dipls/cells"
 	"dipls/internal/clean"
@@ -17,6 +18,7 @@ import (
 
 func newCells() *cobra.Command {
 	var asJSON bool
+	var markers markerFlag
 	cmd := &cobra.Command{
 		Use:   "cells FILE",
 		Short: "show the cells of a file as the parser sees them",
@@ -27,7 +29,7 @@ The number in the first column is what "dipls run --cells" takes. A cell without
 runs where the file says so for all of its cells ("# dip: remote" at its top).`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, err := readCells(args[0])
+			file, err := readCells(args[0], &markers)
 			if err != nil {
 				return err
 			}
@@ -42,17 +44,39 @@ runs where the file says so for all of its cells ("# dip: remote" at its top).`,
 			return err
 		},
 	}
+	markers.add(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array (docs/events.md, Cells)")
 	return cmd
 }
 
+// markerFlag is the comments that begin cells besides the usual ones.
+type markerFlag struct{ list []string }
+
+func (f *markerFlag) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.list, "cell-marker", nil, "a `COMMENT` that begins a cell besides \"# %%\" and the like, such as "+
+		"\"# COMMAND ----------\" or \"# +\"; may be repeated")
+}
+
+// chosen are the comments, once they were checked.
+func (f *markerFlag) chosen() (*cells.Markers, error) {
+	markers, err := cells.NewMarkers(f.list)
+	if err != nil {
+		return nil, usagef("--cell-marker: %w", err)
+	}
+	return markers, nil
+}
+
 // readCells reads and parses a file.
-func readCells(path string) (*cells.File, error) {
+func readCells(path string, f *markerFlag) (*cells.File, error) {
+	markers, err := f.chosen()
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usagef("cannot read %s: %w", path, fileFault(err))
 	}
-	return cells.Parse(string(text)), nil
+	return markers.Parse(string(text)), nil
 }
 
 // fileFault is what is wrong with a file that a message names: which of the system's calls has failed is for programmers.

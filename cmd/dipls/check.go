@@ -45,8 +45,9 @@ Exit codes:
 
 // checkFlags are the flags of dipls check.
 type checkFlags struct {
-	json   bool
-	python string
+	markers markerFlag
+	json    bool
+	python  string
 }
 
 func newCheck() *cobra.Command {
@@ -68,6 +69,7 @@ func newCheck() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.python, "python", "", `interpreter (default: as "dipls run" finds it)`)
+	f.markers.add(flags)
 	flags.BoolVar(&f.json, "json", false, "print a JSON array of what is wrong (docs/events.md, Cells)")
 	return cmd
 }
@@ -105,7 +107,7 @@ func (f checkFault) String() string {
 func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 	files := make([]*checkedFile, len(args))
 	for i, name := range args {
-		from, err := readSource(name)
+		from, err := readSource(name, &f.markers)
 		if err != nil {
 			return err
 		}

@@ -125,7 +125,7 @@ func (f *execFlags) source(cmd *cobra.Command, args []string) (from source, want
 	if cell != "" {
 		wanted = []string{cell}
 	}
-	from, err = readSource(file)
+	from, err = readSource(file, &f.markers)
 	return from, wanted, err
 }
 

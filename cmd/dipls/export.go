@@ -40,6 +40,7 @@ const stdout = "-"
 
 // exportFlags are the flags of dipls export.
 type exportFlags struct {
+	markers   markerFlag
 	ipynb     bool
 	html      bool
 	torchrun  bool
@@ -89,13 +90,14 @@ func newExport() *cobra.Command {
 	cmd.Flags().IntVarP(&f.ranks, "ranks", "n", checkRanks, "number of ranks of --check")
 	cmd.Flags().StringSliceVar(&f.variables, "variables", nil, "compare these `NAMES` as well, at the end, in every namespace")
 	cmd.Flags().StringVar(&f.python, "python", "", "interpreter for --check (default: as dipls run)")
+	f.markers.add(cmd.Flags())
 	cmd.MarkFlagsMutuallyExclusive("ipynb", "html", "torchrun")
 	return cmd
 }
 
 // document makes a notebook or a page.
 func (f *exportFlags) document(cmd *cobra.Command, file string) error {
-	source, err := readSource(file)
+	source, err := readSource(file, &f.markers)
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,7 @@ func (f *exportFlags) document(cmd *cobra.Command, file string) error {
 
 // script makes a script for torchrun.
 func (f *exportFlags) script(cmd *cobra.Command, file string) error {
-	source, err := readSource(file)
+	source, err := readSource(file, &f.markers)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,11 @@ func (f *exportFlags) check(ctx context.Context, file string, text *cells.File, 
 	}
 	name := filepath.Base(file)
 	cellsFile, scriptFile := filepath.Join(work, "cells", name), filepath.Join(work, "job", name)
-	script, _ := job.Script(cells.Parse(source), name, name) // it has been made before
+	markers, err := f.markers.chosen()
+	if err != nil {
+		return err
+	}
+	script, _ := job.Script(markers.Parse(source), name, name) // it has been made before
 	for path, content := range map[string]string{cellsFile: source, scriptFile: script} {
 		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(content), 0o600)); err != nil {
 			return err
@@ -173,7 +177,11 @@ func (f *exportFlags) tryCells(ctx context.Context, file, python string, env []s
 	if err != nil {
 		return t, err
 	}
-	args := append([]string{"run", "--json", "--python", python, "-n", strconv.Itoa(f.ranks), file, "--"}, f.args...)
+	args := []string{"run", "--json", "--python", python, "-n", strconv.Itoa(f.ranks), file}
+	for _, marker := range f.markers.list {
+		args = append(args, "--cell-marker", marker)
+	}
+	args = append(append(args, "--"), f.args...)
 	cmd := program(ctx, env, errOut, self, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -40,11 +40,13 @@ type cellFlags struct {
 	timeout   time.Duration
 	hangAfter orOff
 	keepGoing bool
+	markers   markerFlag
 }
 
 // add adds the flags; where is the name of the one for the target.
 func (f *cellFlags) add(flags *pflag.FlagSet, where string) {
 	f.hangAfter.d = defaultHangAfter
+	f.markers.add(flags)
 	flags.StringVar(&f.target, where, "", "where every cell runs, whatever it says itself: remote, local, everywhere or ranks:LIST")
 	flags.StringVar(&f.otherwise, "default-"+where, "", "where a cell runs if neither it nor autodip nor the file says so "+
 		`("# dip: remote" at its top; default: local)`)
@@ -66,12 +68,12 @@ type source struct {
 }
 
 // readSource reads a file.
-func readSource(file string) (source, error) {
+func readSource(file string, markers *markerFlag) (source, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
 		return source{}, usagef("%w", err)
 	}
-	parsed, err := readCells(file)
+	parsed, err := readCells(file, markers)
 	return source{file, path, parsed}, err
 }
 

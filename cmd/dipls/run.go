@@ -232,7 +232,7 @@ func (f *runFlags) run(cmd *cobra.Command, file string) error {
 
 // planFile is what will be run of a file.
 func (f *runFlags) planFile(file string) (*plan, error) {
-	from, err := readSource(file)
+	from, err := readSource(file, &f.markers)
 	if err != nil {
 		return nil, err
 	}

@@ -37,11 +37,13 @@ type View map[uri.URI]*Snapshot
 // maxClosed is how many closed documents are remembered. When one is reopened, what is known of its cells is shown again.
 const maxClosed = 64
 
-// Store has the current versions of all open documents, and remembers those that were closed. Only the client's notifications change it, one after the
-// other; anybody may read it at any time.
+// Store has the current versions of all open documents, and remembers those that were closed. Only the client's notifications and
+// [Store.Reparse] change it, one after the other; anybody may read it at any time.
 type Store struct {
 	// Encoding is how the client counts columns. It is set before the first document is opened.
 	Encoding cells.Encoding
+	// Markers are the further markers of cells in a file, which may change: see [Store.Reparse]. Nil: there are none.
+	Markers func(path string) *cells.Markers
 	// Renamed is told that a document which was only located by its file's name has another uri, before it is opened under that. Nil: nobody is.
 	Renamed func(from, to uri.URI)
 
@@ -49,6 +51,8 @@ type Store struct {
 	changed func(Change)
 	gone    func(Gone)
 	current atomic.Pointer[View] // replaced, never changed
+
+	changing sync.Mutex // held while a document changes, and before mu
 
 	mu     sync.Mutex // guards what follows
 	ids    identities
@@ -102,9 +106,12 @@ func (s *Store) DidOpen(_ context.Context, p *protocol.DidOpenTextDocumentParams
 	if item.URI == "" {
 		return errors.New("a document needs a uri")
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	path := PathOf(item.URI)
 	next := &Snapshot{
-		URI: item.URI, Path: PathOf(item.URI), Version: item.Version, Language: string(item.LanguageID),
-		File: cells.Parse(item.Text), encoding: s.Encoding,
+		URI: item.URI, Path: path, Version: item.Version, Language: string(item.LanguageID),
+		File: s.Parse(path, item.Text), encoding: s.Encoding,
 	}
 	s.mu.Lock()
 	from := s.rename(next)
@@ -119,6 +126,8 @@ func (s *Store) DidOpen(_ context.Context, p *protocol.DidOpenTextDocumentParams
 
 // DidChange is textDocument/didChange.
 func (s *Store) DidChange(_ context.Context, p *protocol.DidChangeTextDocumentParams) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	old := s.View()[p.TextDocument.URI]
 	if old == nil {
 		return fmt.Errorf("%s is not open", p.TextDocument.URI)
@@ -134,7 +143,7 @@ func (s *Store) DidChange(_ context.Context, p *protocol.DidChangeTextDocumentPa
 		case *protocol.TextDocumentContentChangePartial:
 			next.File = next.File.Edit(next.Offset(c.Range.Start), next.Offset(c.Range.End), c.Text)
 		case *protocol.TextDocumentContentChangeWholeDocument:
-			next.File = cells.Parse(c.Text)
+			next.File = next.File.Markers().Parse(c.Text)
 		default:
 			return fmt.Errorf("a change of %s that is neither a range nor the whole text", old.URI)
 		}
@@ -144,8 +153,35 @@ func (s *Store) DidChange(_ context.Context, p *protocol.DidChangeTextDocumentPa
 	return nil
 }
 
+// Parse parses the text of a file with the markers that it has now.
+func (s *Store) Parse(path, text string) *cells.File {
+	if s.Markers == nil {
+		return cells.Parse(text)
+	}
+	return s.Markers(path).Parse(text)
+}
+
+// Reparse parses the open documents anew whose markers are others now.
+func (s *Store) Reparse() {
+	if s.Markers == nil {
+		return
+	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	for u, old := range s.View() {
+		if m := s.Markers(old.Path); !m.Equal(old.File.Markers()) {
+			next := *old
+			next.File = m.Parse(old.File.Text())
+			s.replace(old, &next, false)
+			s.changed(Change{URI: u})
+		}
+	}
+}
+
 // DidClose is textDocument/didClose.
 func (s *Store) DidClose(_ context.Context, p *protocol.DidCloseTextDocumentParams) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	u := p.TextDocument.URI
 	old := s.View()[u]
 	if old == nil {

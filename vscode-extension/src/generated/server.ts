@@ -1337,6 +1337,11 @@ export interface Settings {
    */
   python?: string;
   /**
+   * Comments that begin cells besides `# %%` and the like, as `["# COMMAND ----------"]` for Databricks or `["# +",
+   * "# -"]` for jupytext's light format. What follows one on its line is the cell's title.
+   */
+  cellMarkers?: string[];
+  /**
    * Where cells run that do not say so themselves, if autodip is off and their file has no line such as `# dip:
    * remote`: `remote`, `local`, `everywhere`, or `ranks:LIST` such as `ranks:0-3`. Cells that begin with a magic
    * stay local. If it is empty, in the local namespace.
@@ -1483,6 +1488,14 @@ export const settings: readonly SettingRow[] = [
       'The interpreter: a path, relative ones from the folder, or a name on `PATH`; `~` and `${workspaceFolder}` are ' +
       'replaced. If it is empty, the first of: `$DIPLS_PYTHON`, an active virtualenv or conda environment, `.venv` in ' +
       'the folder or above it, `python3`.',
+  },
+  {
+    key: 'dip.cellMarkers',
+    type: 'array',
+    default: [],
+    doc:
+      'Comments that begin cells besides `# %%` and the like, as `["# COMMAND ----------"]` for Databricks or `["# ' +
+      '+", "# -"]` for jupytext\'s light format. What follows one on its line is the cell\'s title.',
   },
   {
     key: 'dip.target',
