@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -29,6 +30,7 @@ func flagError(err error) error {
 
 // wanted is what a flag takes, or what its own parser has against a value.
 func wanted(wrong *pflag.InvalidValueError) string {
+	said := fmt.Sprint(wrong.Unwrap())
 	switch wrong.GetFlag().Value.Type() {
 	case "int", "int64":
 		if errors.Is(wrong, strconv.ErrRange) {
@@ -36,11 +38,13 @@ func wanted(wrong *pflag.InvalidValueError) string {
 		}
 		return "want a whole number"
 	case "duration":
-		return wantTime
+		if strings.HasPrefix(said, "time: ") { // otherwise it is one of ours, with words of its own
+			return wantTime
+		}
 	case "bool":
 		return "want true or false"
 	}
-	return fmt.Sprint(wrong.Unwrap())
+	return said
 }
 
 // wantTime says how times are written.

@@ -12,7 +12,7 @@ func TestFlagErrors(t *testing.T) {
 		{"run a.py --ranks=99999999999999999999", "-n 99999999999999999999: that number is too large"},
 		{"run a.py --seed 1.5", "--seed 1.5: want a whole number"},
 		{"run a.py --timeout 5", `--timeout 5: want a time such as "90s", "5m" or "2h"`},
-		{"run a.py --hang-after soon", `--hang-after soon: want a time such as "90s", "5m" or "2h"`},
+		{"run a.py --hang-after soon", `--hang-after soon: want a duration such as 30s or 2h, or "off"`},
 		{"run a.py --json=perhaps", "--json perhaps: want true or false"},
 		{"run a.py --see", "--see: a value is missing"},
 		{"run a.py -n", "-n: a value is missing"},
