@@ -122,7 +122,8 @@ var commands = []Command{
 		"Lists the GPUs that a pool can be made of: those that the local namespace would see. Without `nvidia-smi` there are none.",
 		`{"gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3", "total_bytes": 85520809984, "used_bytes": 4194304}]}`, (*server).gpus)),
 	waiting(define("interpreters", "Interpreters",
-		"Lists the Python interpreters that the user may want to choose by the setting `dip.python`, with what their files tell of them. Nothing is run, so it answers in folders that are not trusted, too. "+
+		"Lists the Python interpreters that the user may want to choose by the setting `dip.python`, with what their files tell of them. "+
+			"Nothing is run, so it answers in folders that are not trusted, too. "+
 			"`kind` is `venv`, `conda`, `pyenv`, `uv` or `system`, and empty if that is not known.",
 		`{"interpreters": [{"path": "/home/u/project/.venv/bin/python", "version": "3.12.1", "torch": "2.4.0", "kind": "venv", "current": true}]}`,
 		(*server).interpreters)),

@@ -43,7 +43,8 @@ func TestVocabulary(t *testing.T) {
 	patterns := never(t)
 	strays := 0
 	for _, glob := range []string{
-		"README.md", "docs/*.md", "vscode-extension/README.md", "vscode-extension/package.json", "lsp/*.go", "vscode-extension/src/*.ts", "vscode-extension/src/*/*.ts",
+		"README.md", "docs/*.md", "vscode-extension/README.md", "vscode-extension/package.json", "lsp/*.go",
+		"vscode-extension/src/*.ts", "vscode-extension/src/*/*.ts",
 	} {
 		files, err := filepath.Glob(filepath.Join("../..", glob))
 		if err != nil || len(files) == 0 {

@@ -32,7 +32,8 @@ func TestEnvironments(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "home of Zoë")
 	folder := filepath.Join(root, "work", "étude")
 	for name, value := range map[string]string{
-		"HOME": root, "PATH": filepath.Join(root, "bin"), "VIRTUAL_ENV": "", "CONDA_PREFIX": "", "WORKON_HOME": "", "PYENV_ROOT": "", "XDG_DATA_HOME": "", "XDG_CACHE_HOME": "",
+		"HOME": root, "PATH": filepath.Join(root, "bin"), "VIRTUAL_ENV": "", "CONDA_PREFIX": "",
+		"WORKON_HOME": "", "PYENV_ROOT": "", "XDG_DATA_HOME": "", "XDG_CACHE_HOME": "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -81,7 +82,8 @@ func TestEnvironments(t *testing.T) {
 		{at("bin/python3"), "3.10", "1.13.1", "system"},
 		{at("elsewhere/bin/python"), "3.9.2", "", "venv"},
 	}
-	found := slices.DeleteFunc(Environments(folder, at("elsewhere/bin/python")), func(e Environment) bool { return !within(root, e.Python) }) // the machine may have some, too
+	ofTheMachine := func(e Environment) bool { return !within(root, e.Python) }
+	found := slices.DeleteFunc(Environments(folder, at("elsewhere/bin/python")), ofTheMachine)
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Error(diff)
 	}
