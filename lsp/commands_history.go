@@ -25,7 +25,7 @@ type runsArgs struct {
 	Path   string               `json:"path,omitzero" doc:"only runs of this file, or of files below this folder: an absolute path, or a name without a folder"`
 	Cell   string               `json:"cell,omitzero" doc:"only of this cell: its number, or a part of its title"`
 	Status []session.PastStatus `json:"status,omitzero" doc:"only those that ended so, or are running, or killed"`
-	Since  time.Time            `json:"since,omitzero" doc:"only those that began then or later"`
+	Since  string               `json:"since,omitzero" doc:"only those that began then or later, as in 2026-01-31T12:00:00Z"`
 	Limit  int                  `json:"limit,omitzero" doc:"so many of the latest; without it, all"`
 	Code   bool                 `json:"code,omitzero" doc:"with the code that ran"`
 }
@@ -42,7 +42,7 @@ type recallArgs struct {
 // recallReply has what a run of the past has told.
 type recallReply struct {
 	Run    session.PastRun `json:"run"`
-	Events []event.Event   `json:"events"`
+	Events event.List      `json:"events"`
 	More   bool            `json:"more"` // output was left out: there was too much
 }
 
@@ -63,7 +63,14 @@ const maxRecalled = 4 << 20
 
 // listRuns is the command dip.runs.
 func (s *server) listRuns(_ context.Context, a *runsArgs) (*runsReply, error) {
-	runs, err := session.PastRuns(s.journal(), session.PastRequest{Path: a.Path, Cell: a.Cell, Status: a.Status, Since: a.Since, Limit: a.Limit})
+	var since time.Time
+	if a.Since != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, a.Since); err != nil {
+			return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "since: %q is no time, as in 2026-01-31T12:00:00Z", a.Since)
+		}
+	}
+	runs, err := session.PastRuns(s.journal(), session.PastRequest{Path: a.Path, Cell: a.Cell, Status: a.Status, Since: since, Limit: a.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func (s *server) recall(_ context.Context, a *recallArgs) (*recallReply, error) 
 	case len(runs) == 0:
 		return nil, fmt.Errorf("there is no run %s", a.Run)
 	}
-	reply := &recallReply{Run: runs[0], Events: []event.Event{}}
+	reply := &recallReply{Run: runs[0], Events: event.List{}}
 	size := 0
 	err = session.PastEvents(runs[0], func(ev event.Event, _ time.Duration) error {
 		switch e := ev.(type) {

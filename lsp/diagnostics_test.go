@@ -314,7 +314,7 @@ func TestCollectiveWarnings(t *testing.T) {
 		return len(list) == 1 && strings.HasPrefix(list[0], "4:4-4:") && strings.Contains(list[0], "warning") &&
 			strings.Contains(list[0], "barrier waits for every rank")
 	})
-	if lenses := titles(lensesOf(t, e, "a.py"), 2); !strings.Contains(lenses, "Locally") || strings.Contains(lenses, "⚠") {
+	if lenses := titles(lensesOf(t, e, "a.py"), 2); !strings.Contains(lenses, "Run cell · locally") || strings.Contains(lenses, "⚠") {
 		t.Error(lenses)
 	}
 	var reply struct {

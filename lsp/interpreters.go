@@ -14,10 +14,10 @@ type interpretersReply struct {
 // interpreterInfo is an interpreter as its files describe it.
 type interpreterInfo struct {
 	Path    string `json:"path"`
-	Version string `json:"version"`           // of Python; "" if it is not known
-	Torch   string `json:"torch"`             // its version; "" if it is not installed
-	Kind    string `json:"kind"`              // venv, conda, pyenv, uv or system
-	Current bool   `json:"current,omitempty"` // it is the one that the settings mean now
+	Version string `json:"version"`          // of Python; "" if it is not known
+	Torch   string `json:"torch"`            // its version; "" if it is not installed
+	Kind    string `json:"kind"`             // venv, conda, pyenv, uv or system
+	Current bool   `json:"current,omitzero"` // it is the one that the settings mean now
 }
 
 // interpreters lists the interpreters that a user may mean. It looks at files only, so it answers in folders that are not trusted, too.

@@ -350,7 +350,7 @@ type Variables struct {
 	Who       ranklist.Who `json:"rank"`
 	Variables []Object     `json:"variables"`      // by name; members in their own order, each named by the step that leads to it
 	More      int          `json:"more,omitempty"` // how many were left out
-	Busy      bool         `json:"busy,omitempty"` // it could not answer in time
+	Busy      bool         `json:"busy,omitzero"`  // it could not answer in time
 }
 
 // TableQuery asks for a part of a table or an array.
@@ -363,7 +363,7 @@ type TableQuery struct {
 type Table struct {
 	Who  ranklist.Who `json:"rank"`
 	Page *TablePage   `json:"page,omitempty"` // nil: it has not answered
-	Busy bool         `json:"busy,omitempty"` // it could not answer in time
+	Busy bool         `json:"busy,omitzero"`  // it could not answer in time
 }
 
 // Binding says which names are defined on a process.

@@ -43,14 +43,15 @@ func (s *Session) obtainConsent(ctx context.Context, by Caller, python host.Inte
 		return errorf(CodeConsent, "Python waits for a command of the user's, which is the consent for the folder %s", s.o.Dir)
 	}
 	own := python.BelongsTo(s.o.Dir)
-	what := fmt.Sprintf("the cells of %s with %s", s.o.Dir, python.Path)
-	if preload := by.Settings.Preload; len(preload) > 0 {
-		what += ", which imports " + strings.Join(preload, ", ") + " first"
-	}
+	what := "the cells of " + s.o.Dir
 	if file := s.envFile(by.Settings); file != "" {
 		if _, err := os.Stat(file); err == nil {
-			what += ", with the variables of " + file
+			what += ", with the variables of " + file + ","
 		}
+	}
+	what += " with " + python.Path
+	if preload := by.Settings.Preload; len(preload) > 0 {
+		what += ", which imports " + strings.Join(preload, ", ") + " first"
 	}
 	command := fmt.Sprintf("`dipls trust --remove '%s'`", s.o.Dir)
 	if !own {

@@ -413,6 +413,26 @@ func ParseJSON(line []byte) (Event, error) {
 	return e, nil
 }
 
+// List is events as a JSON array.
+type List []Event
+
+// UnmarshalJSON reads an array of what [WriteJSON] writes.
+func (l *List) UnmarshalJSON(data []byte) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	*l = make(List, len(all))
+	for i, one := range all {
+		e, err := ParseJSON(one)
+		if err != nil {
+			return err
+		}
+		(*l)[i] = e
+	}
+	return nil
+}
+
 // kindFirst is how an event begins as WriteJSON writes it.
 var kindFirst = []byte(`{"event":"`)
 

@@ -42,6 +42,7 @@ var typescriptTypes = map[string]string{
 	"lsp.gpuList":     "string | number | number[]",
 	"json.RawMessage": "unknown", // any JSON: a value of a MIME type
 	"event.Event":     "DipEvent",
+	"event.List":      "DipEvent[]",
 	"time.Time":       "string", // RFC 3339
 }
 

@@ -623,15 +623,15 @@ type TableRequest struct {
 
 // TableQuery says which table is meant, and which part of it.
 type TableQuery struct {
-	Name        string        `json:"name"`                   // of a variable, or a dotted name
-	Place       []int         `json:"place,omitempty"`        // of an array of more than two dimensions: where in those before the last two; 0 where it says nothing
-	Start       int           `json:"start,omitempty"`        // the first row, counted as they are sorted and filtered
-	Rows        int           `json:"rows,omitempty"`         // how many, at most; 0 and more than 500 are 500
-	FirstColumn int           `json:"first_column,omitempty"` // from 0
-	Columns     int           `json:"columns,omitempty"`      // how many, at most; 0 and more than 200 are 200
-	Sort        *int          `json:"sort,omitempty"`         // by this column, from 0; nil: rows are in their own order
-	Descending  bool          `json:"descending,omitempty"`   // from the highest to the lowest
-	Filters     []TableFilter `json:"filters,omitempty"`      // all have to hold
+	Name        string        `json:"name"`                  // of a variable, or a dotted name
+	Place       []int         `json:"place,omitempty"`       // of an array of more than two dimensions: where in those before the last two; 0 where it says nothing
+	Start       int           `json:"start,omitzero"`        // the first row, counted as they are sorted and filtered
+	Rows        int           `json:"rows,omitzero"`         // how many, at most; 0 and more than 500 are 500
+	FirstColumn int           `json:"first_column,omitzero"` // from 0
+	Columns     int           `json:"columns,omitzero"`      // how many, at most; 0 and more than 200 are 200
+	Sort        *int          `json:"sort,omitempty"`        // by this column, from 0; nil: rows are in their own order
+	Descending  bool          `json:"descending,omitempty"`  // from the highest to the lowest
+	Filters     []TableFilter `json:"filters,omitempty"`     // all have to hold
 }
 
 // TableFilter chooses rows by a column.
@@ -649,16 +649,16 @@ type TableReply struct {
 // TablePage is a part of a table.
 type TablePage struct {
 	Found       bool          `json:"found"`
-	Reason      string        `json:"reason,omitempty"`       // why there is none, if it is not Found
-	Type        string        `json:"type,omitempty"`         // such as pandas.core.frame.DataFrame
-	Shape       []int         `json:"shape,omitempty"`        // of all of it
-	Total       int           `json:"total,omitempty"`        // how many rows pass the filters
-	Start       int           `json:"start,omitempty"`        // the first row of the page
-	FirstColumn int           `json:"first_column,omitempty"` // from 0 of the page
-	Columns     int           `json:"columns,omitempty"`      // how many there are
-	Names       []TableColumn `json:"names,omitempty"`        // the columns of the page
-	Labels      []string      `json:"labels,omitempty"`       // of the page's rows
-	Cells       [][]string    `json:"cells,omitempty"`        // by row, each of at most 200 characters
+	Reason      string        `json:"reason,omitempty"`      // why there is none, if it is not Found
+	Type        string        `json:"type,omitempty"`        // such as pandas.core.frame.DataFrame
+	Shape       []int         `json:"shape,omitempty"`       // of all of it
+	Total       int           `json:"total,omitzero"`        // how many rows pass the filters
+	Start       int           `json:"start,omitzero"`        // the first row of the page
+	FirstColumn int           `json:"first_column,omitzero"` // from 0 of the page
+	Columns     int           `json:"columns,omitzero"`      // how many there are
+	Names       []TableColumn `json:"names,omitempty"`       // the columns of the page
+	Labels      []string      `json:"labels,omitempty"`      // of the page's rows
+	Cells       [][]string    `json:"cells,omitempty"`       // by row, each of at most 200 characters
 }
 
 // TableColumn is a column of a table.

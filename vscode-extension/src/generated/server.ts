@@ -890,7 +890,7 @@ export interface RunsArgs {
   cell?: string;
   /** only those that ended so, or are running, or killed */
   status?: ('ok' | 'error' | 'interrupted' | 'died' | 'running' | 'killed')[];
-  /** only those that began then or later */
+  /** only those that began then or later, as in 2026-01-31T12:00:00Z */
   since?: string;
   /** so many of the latest; without it, all */
   limit?: number;
