@@ -20,18 +20,19 @@ import (
 const exportHelp = `Make another file of FILE, in one of these ways:
 
 --ipynb makes a notebook, and --html a page that needs nothing else, of the cells and of what their last runs have put out, by rank. That is read from
-the journal, so it may be runs of any session, of an editor or of 'dipls run', up to two weeks old. A cell that was edited since shows what its old text has put out,
-and says so. Of very much output there is the beginning and the end.
+the journal, so it may be runs of any session, of an editor or of 'dipls run', up to two weeks old. A cell that was edited since shows what its old
+text has put out, and says so. Of very much output there is the beginning and the end.
 
 --torchrun makes a plain script that torchrun, srun and accelerate launch run, without dipls. Local cells run on rank 0, with variables of their own;
 cells with %%dip run on the ranks; what %dipush and %dipull copy is broadcast where they stood. The value of a cell's last line is not shown: print it.
 What has no meaning in a job, such as !commands, is an error that names the line and says what to do; what only helps at a prompt, such as
 %matplotlib, becomes a comment.
 
---check runs both, by default on 2 ranks, and compares what they print on standard output, and the --variables that you name. What differs by its nature, such as
-times and pids, counts as different. What stands behind "--" is given to both as sys.argv[1:].
+--check runs both, by default on 2 ranks, and compares what they print on standard output, and the --variables that you name. What differs by its
+nature, such as times and pids, counts as different. What stands behind "--" is given to both as sys.argv[1:].
 
-Without -o the file is NAME.ipynb, NAME.html or NAME_job.py beside FILE. -o names another one, "-" is standard output. A file that is there is kept unless --force says otherwise.
+Without -o the file is NAME.ipynb, NAME.html or NAME_job.py beside FILE. -o names another one, "-" is standard output. A file that is there is kept
+unless --force says otherwise.
 
 Exit codes: 0; 1 the file cannot be written, or --check has found a difference; 2 FILE cannot be exported so, or wrong flags`
 

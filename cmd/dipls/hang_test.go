@@ -278,7 +278,8 @@ func TestNotifyOfEnds(t *testing.T) {
 	told := func(id, parent string, seconds float64, failed bool) string {
 		head := func(k event.Kind) event.Header { return event.Header{Kind: k, Run: id} }
 		status := event.StatusOK
-		w.hangs.take(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: id, Cell: event.CellOf(3)}, Title: "Train", Target: "local", Parent: parent})
+		started := event.Header{Kind: event.KindRunStarted, Run: id, Cell: event.CellOf(3)}
+		w.hangs.take(&event.RunStarted{Header: started, Title: "Train", Target: "local", Parent: parent})
 		w.hangs.take(&event.RankState{Header: event.HeaderOf(event.KindRankState, id, nil, ranklist.Local), State: event.StateBusy})
 		if failed {
 			status = event.StatusError

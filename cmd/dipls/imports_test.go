@@ -55,8 +55,9 @@ var mayImport = map[string][]string{
 
 	"dipls/lsp/docs": {"dipls/cells"},
 	"dipls/lsp/rpc":  {},
-	"dipls/lsp":      {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/export", "dipls/export/job", "dipls/session"},
-	"dipls/lsp/gen":  {"dipls/lsp", "dipls/cells", "dipls/dipexec/event"},
+	"dipls/lsp": {"dipls/lsp/docs", "dipls/lsp/rpc", "dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/export", "dipls/export/job",
+		"dipls/session"},
+	"dipls/lsp/gen": {"dipls/lsp", "dipls/cells", "dipls/dipexec/event"},
 
 	"dipls/export":     {"dipls/cells", "dipls/dipexec/event", "dipls/dipexec/view", "dipls/session"},
 	"dipls/export/job": {"dipls/cells"},

@@ -27,7 +27,8 @@ const logsHelp = `Print what a RUN has put out, on all of its processes: the sam
 run's journal, so it may be a run of a session, of 'dipls run', or of an editor, also one that has ended long ago. 'dipls runs'
 lists them.
 
-Without RUN, or with "last", it is the latest run of the session: that of -s, else of this folder or the nearest one above it; where there is no session, the latest of all.
+Without RUN, or with "last", it is the latest run of the session: that of -s, else of this folder or the nearest one above it; where there
+is no session, the latest of all.
 
 -f goes on until the run has ended, or the process that runs it. Ctrl-C leaves, and the run goes on.
 
