@@ -133,10 +133,11 @@ var commands = []Command{
 		`{"variables": [{"name": "x", "values": [{"local": true, "ranks": "0-1", "type": "int", "kind": "instance", "text": "3"}]}], "busy": "ranks 2-3"}`,
 		(*server).variables)),
 	waiting(define("table", "Part of a table",
-		"Shows a part of a table or an array: a DataFrame or Series of pandas or polars, an array of numpy, a tensor of torch. Each process that lives, is idle and is asked (`ranks`) "+
-			"answers with a `page` as in [the wire](wire.md#lookups), or is `busy`. Nothing but the part that is asked for is sent.",
-		`{"tables": [{"rank": 0, "page": {"found": true, "type": "numpy.ndarray", "shape": [2, 1], "total": 2, "columns": 1, "names": [{"name": "0", "dtype": "int64"}], `+
-			`"labels": ["0", "1"], "cells": [["3"], ["4"]]}}]}`,
+		"Shows a part of a table or an array: a DataFrame or Series of pandas or polars, an array of numpy, a tensor of torch. "+
+			"Each process that lives, is idle and is asked (`ranks`) answers with a `page` as in [the wire](wire.md#lookups), or is `busy`. "+
+			"Nothing but the part that is asked for is sent.",
+		`{"tables": [{"rank": 0, "page": {"found": true, "type": "numpy.ndarray", "shape": [2, 1], "total": 2, "columns": 1, `+
+			`"names": [{"name": "0", "dtype": "int64"}], "labels": ["0", "1"], "cells": [["3"], ["4"]]}}]}`,
 		(*server).table)),
 	waiting(define("stack", "Stacks",
 		"Says where processes are in their code, also while they are busy. One that does not answer within 2 seconds has an `error` "+

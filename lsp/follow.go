@@ -61,7 +61,8 @@ func (s *server) follow(ctx context.Context, w *workspace, script string) error 
 
 // beginToFollow subscribes, and waits until the board has what happened before.
 func (s *server) beginToFollow(w *workspace, f *follower) (err error) {
-	f.sub, err = w.Subscribe(s.ctx, session.SubscribeRequest{Front: s.front, History: true, Types: s.wants.Input}) // before the features do, so that it hears of all before them
+	// Before the features do, so that it hears of all before them.
+	f.sub, err = w.Subscribe(s.ctx, session.SubscribeRequest{Front: s.front, History: true, Types: s.wants.Input})
 	if err != nil {
 		return err
 	}

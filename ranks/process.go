@@ -460,7 +460,8 @@ func (p *Process) message(m *wire.Message) {
 	case wire.TypePushReply, wire.TypePullReply, wire.TypeAppReply, wire.TypeMendReply:
 		p.answeredLate(m)
 	case wire.TypeInterruptReply, wire.TypeStatus, wire.TypeStackReply, wire.TypeNamesReply, wire.TypeGroupsReply, wire.TypeHelloReply,
-		wire.TypeConnectionsReply, wire.TypeBreakReply, wire.TypeCheckReply, wire.TypeCompleteReply, wire.TypeInspectReply, wire.TypeVariablesReply, wire.TypeTableReply:
+		wire.TypeConnectionsReply, wire.TypeBreakReply, wire.TypeCheckReply, wire.TypeCompleteReply, wire.TypeInspectReply,
+		wire.TypeVariablesReply, wire.TypeTableReply:
 		// The answer to a request that nobody waits for.
 	default:
 		h, known := happeningOf(m)

@@ -106,7 +106,8 @@ func pastStatus(p journal.Past) PastStatus {
 
 // takes reports whether a run is one of those that are wanted.
 func (r PastRequest) takes(p journal.Past) bool {
-	return (r.Run == "" || r.Run == p.Run) && (!r.Loud || p.Dir != "") && (r.Server == 0 || r.Server == p.Server) && (len(r.Status) == 0 || slices.Contains(r.Status, pastStatus(p))) &&
+	return (r.Run == "" || r.Run == p.Run) && (!r.Loud || p.Dir != "") && (r.Server == 0 || r.Server == p.Server) &&
+		(len(r.Status) == 0 || slices.Contains(r.Status, pastStatus(p))) &&
 		r.takesPath(string(p.Path)) && r.takesCell(p.Cell, p.Title)
 }
 

@@ -624,7 +624,7 @@ type TableRequest struct {
 // TableQuery says which table is meant, and which part of it.
 type TableQuery struct {
 	Name        string        `json:"name"`                  // of a variable, or a dotted name
-	Place       []int         `json:"place,omitempty"`       // of an array of more than two dimensions: where in those before the last two; 0 where it says nothing
+	Place       []int         `json:"place,omitempty"`       // of an array of more than two dimensions: where in those before the last two; 0 by default
 	Start       int           `json:"start,omitzero"`        // the first row, counted as they are sorted and filtered
 	Rows        int           `json:"rows,omitzero"`         // how many, at most; 0 and more than 500 are 500
 	FirstColumn int           `json:"first_column,omitzero"` // from 0
