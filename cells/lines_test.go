@@ -26,7 +26,8 @@ func TestLines(t *testing.T) {
 			t.Errorf("%q and %q", l.Text, l.Code)
 		}
 		whole += l.Text
-		fmt.Fprintf(&got, "%-8s", strings.TrimSpace(map[bool]string{true: "starts "}[l.Starts]+map[bool]string{true: "content "}[l.Content]+map[bool]string{true: "ipython"}[l.IPython]))
+		kinds := map[bool]string{true: "starts "}[l.Starts] + map[bool]string{true: "content "}[l.Content] + map[bool]string{true: "ipython"}[l.IPython]
+		fmt.Fprintf(&got, "%-8s", strings.TrimSpace(kinds))
 		got.WriteString("|" + strings.TrimRight(l.Code, " \n") + "\n")
 	}
 	want := `starts  |x = 1

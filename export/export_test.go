@@ -31,8 +31,11 @@ fail()
 y = 2
 `
 
+// teller tells a recorder what a run has put out; head makes the header of an event of a rank.
+type teller func(r *journal.Recorder, head func(event.Kind, int) event.Header)
+
 // ran keeps a run of a cell, on two ranks if it goes there, with what tell tells.
-func ran(t *testing.T, store *journal.Store, run string, cell int, title, target, code string, status event.Status, tell func(*journal.Recorder, func(event.Kind, int) event.Header)) {
+func ran(t *testing.T, store *journal.Store, run string, cell int, title, target, code string, status event.Status, tell teller) {
 	t.Helper()
 	at := time.Date(2026, 1, 2, 3, 4, cell, 0, time.Local)
 	r, err := store.Begin(journal.Record{Run: run, Cell: cell, Path: "/ü/train.py", Line: 1, Title: title, Target: target, See: "0", Code: code, Started: at}, 0,
@@ -76,14 +79,17 @@ func gathered(t *testing.T) Document {
 		for rank := range 2 {
 			print(r, rank, "the same\n\x1b[31mrank "+fmt.Sprint(rank)+"\x1b[0m </pre><script>alert(3)</script>\n")
 		}
-		r.Event(&event.Display{Header: head(event.KindDisplay, 1), Data: map[string]json.RawMessage{"image/png": raw("iVBORw0KGgo=\n"), "text/plain": raw("<Figure>")}})
-		r.Event(&event.Display{Header: head(event.KindDisplay, 1), Data: map[string]json.RawMessage{"text/html": raw("<script>alert(4)</script><p>\"table\""), "text/plain": raw("<HTML>")}})
+		figure := map[string]json.RawMessage{"image/png": raw("iVBORw0KGgo=\n"), "text/plain": raw("<Figure>")}
+		r.Event(&event.Display{Header: head(event.KindDisplay, 1), Data: figure})
+		html := map[string]json.RawMessage{"text/html": raw("<script>alert(4)</script><p>\"table\""), "text/plain": raw("<HTML>")}
+		r.Event(&event.Display{Header: head(event.KindDisplay, 1), Data: html})
 		r.Event(&event.Result{Header: head(event.KindResult, 0), ExecutionCount: 7, Data: map[string]json.RawMessage{"text/plain": raw("42")}})
 	})
 	ran(t, store, "a-2", 3, "Silent", "local", "x = 1", event.StatusOK, nil)
 	ran(t, store, "a-3", 4, "Fails", "remote", "fail_otherwise()", event.StatusError, func(r *journal.Recorder, head func(event.Kind, int) event.Header) {
 		print(r, 0, strings.Repeat("0123456789\n", 200_000))
-		r.Event(&event.Failure{Header: head(event.KindError, 1), EName: "ValueError", EValue: "<img src=x onerror=alert(5)>", Traceback: []string{"Traceback", "ValueError: <img src=x onerror=alert(5)>"}})
+		r.Event(&event.Failure{Header: head(event.KindError, 1), EName: "ValueError", EValue: "<img src=x onerror=alert(5)>",
+			Traceback: []string{"Traceback", "ValueError: <img src=x onerror=alert(5)>"}})
 	})
 	store.Close()
 	d, err := Gather(store.Dir(), "/ü/train.py", cells.Parse(text))

@@ -39,7 +39,8 @@ func runsOf(past []Past) (runs []string) {
 func TestPast(t *testing.T) {
 	j := Open(Options{Dir: filepath.Join(t.TempDir(), "größe der läufe")})
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
-	ok := event.Report{Status: event.StatusOK, Parts: []event.PartReport{{Who: ranklist.Rank(0), PeakMemory: 5 << 20}, {Who: ranklist.Rank(1), PeakMemory: 7 << 20}}}
+	parts := []event.PartReport{{Who: ranklist.Rank(0), PeakMemory: 5 << 20}, {Who: ranklist.Rank(1), PeakMemory: 7 << 20}}
+	ok := event.Report{Status: event.StatusOK, Parts: parts}
 	end(t, j, Record{Run: "a-1", Path: "/t.py", Cell: 1, Code: "x = 1\n", Started: began}, "", ok)
 	end(t, j, Record{Run: "a-2", Path: "/t.py", Cell: 2, Started: began.Add(time.Second)}, "told\n", ok)
 	end(t, j, Record{Run: "a-3", Path: "/u.py", Cell: 1, Code: strings.Repeat("x", maxSilentCode+1), Started: began.Add(2 * time.Second)}, "", ok)

@@ -62,7 +62,8 @@ func TestFoldTracebacks(t *testing.T) {
 		whole bool
 		want  string
 	}{
-		{false, "ValueError\nFile /home/u/a.py:3\n----> 3 f()\n\n… 1 frame in torch (all: dipls logs a-1)\n\nFile /v/site-packages/torch/y.py:3, in g()\n----> 3 h()\n\nValueError: x"},
+		{false, "ValueError\nFile /home/u/a.py:3\n----> 3 f()\n\n… 1 frame in torch (all: dipls logs a-1)\n\n" +
+			"File /v/site-packages/torch/y.py:3, in g()\n----> 3 h()\n\nValueError: x"},
 		{true, strings.Join(traceback, "\n")},
 	} {
 		f := &folding{f: NewFolder(FoldOptions{Whole: c.whole})}
