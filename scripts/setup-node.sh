@@ -18,6 +18,7 @@ fi
 cd vscode-extension
 installed=node_modules/.installed-lock.json
 if ! cmp -s package-lock.json "$installed"; then
-	told "installing the extension's packages" npm ci --silent --no-audit --no-fund || fail "npm could not install the packages of vscode-extension; try: cd vscode-extension && npm ci"
+	told "installing the extension's packages" npm ci --silent --no-audit --no-fund ||
+		fail "npm could not install the packages of vscode-extension; try: cd vscode-extension && npm ci"
 	cp package-lock.json "$installed"
 fi

@@ -61,7 +61,8 @@ pip_install() { # WHAT ARGUMENT…
 	told "installing $what into .venv" .venv/bin/python -m pip install -q --disable-pip-version-check "$@"
 }
 if [[ -n $pip_torch ]]; then
-	pip_install "torch, from the package index (this can be gigabytes)" "$pip_torch" || fail "pip could not install torch; install it yourself, then run: PYTHON=/path/to/that/python make setup"
+	pip_install "torch, from the package index (this can be gigabytes)" "$pip_torch" ||
+		fail "pip could not install torch; install it yourself, then run: PYTHON=/path/to/that/python make setup"
 fi
 has_torch .venv/bin/python || fail "torch does not import in .venv; see: .venv/bin/python -c 'import torch.distributed'"
 

@@ -5,5 +5,6 @@ cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
 if ! command -v tmux >/dev/null 2>&1; then
-	debian_root && apt_install "tests of what stands on a terminal's screen need it" tmux || say "there is no tmux: tests of what stands on a terminal's screen are skipped"
+	debian_root && apt_install "tests of what stands on a terminal's screen need it" tmux ||
+		say "there is no tmux: tests of what stands on a terminal's screen are skipped"
 fi
