@@ -269,7 +269,8 @@ func TestInterruptAction(t *testing.T) {
 	run := e.Run("dip.runCell", lsptest.Object{"uri": e.URI("a.py"), "cell": 1})
 	e.Await("the cell", lsptest.Has("run", run), lsptest.Contains("text", "on its way"))
 	list := actions(t, e, "a.py", lsptest.Range{}, only("dip.interrupt", "dip.restart"))
-	if got := strings.Join(titlesOf(list), "; "); got != "Interrupt cell; Interrupt all runs; Restart the ranks; Restart and run all; Restart the local namespace; Restart Python" {
+	want := "Interrupt cell; Interrupt all runs; Restart the ranks; Restart and run all; Restart the local namespace; Restart Python"
+	if got := strings.Join(titlesOf(list), "; "); got != want {
 		t.Fatal(got)
 	}
 	perform(t, e, "a.py", list[0])

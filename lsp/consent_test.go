@@ -126,7 +126,8 @@ func TestCommandIsConsent(t *testing.T) {
 	needPython(t)
 	server := program(t)
 	folder, python := hostile(t, false)
-	message := "from now on dipls runs the cells of " + folder + ", with the variables of " + folder + "/.env, with " + python + "; `dipls trust --remove '" + folder + "'`"
+	message := "from now on dipls runs the cells of " + folder + ", with the variables of " + folder + "/.env, with " + python +
+		"; `dipls trust --remove '" + folder + "'`"
 	told := []lsptest.Condition{lsptest.Method("window/showMessage"), lsptest.Contains("message", message)}
 	options := lsptest.Options{Server: server, Folder: folder, Init: events, Settings: lsptest.Object{"ranks": 2, "app": "none"}}
 	e := lsptest.Start(t, options)
