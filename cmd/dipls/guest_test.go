@@ -98,7 +98,7 @@ func TestExec(t *testing.T) {
 		{[]string{file + ":2"}, 0, "two\n", ""},
 		{[]string{file + ":dé: x"}, 0, "two\n", ""},
 		{[]string{file + ":3"}, 2, "", "there is no cell 3"},
-		{[]string{file + "x:1"}, 2, "", "cannot read the file"},
+		{[]string{file + "x:1"}, 2, "", "a ü: no such file or directory"},
 		{[]string{file, "-c", "print a"}, 2, "", "takes one of -c CODE"},
 		{[]string{"-c", ""}, 0, "", "there is no code to run"},
 	} {
