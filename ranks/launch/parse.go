@@ -43,9 +43,6 @@ const (
 	Join  Engine = "join"
 )
 
-// String is the text that was parsed.
-func (p Plan) String() string { return p.text }
-
 // address is where ssh finds a host.
 type address struct {
 	host string
