@@ -41,10 +41,13 @@ func (r *run) checkSequence(ns namespace) {
 	var asked []*run
 	var req wire.CheckRequest
 	for _, one := range runs {
-		if code := one.req.Code; code != "" {
+		if code := one.req.Code; one.req.isCode() && code != "" {
 			asked = append(asked, one)
 			req.Cells = append(req.Cells, wire.CheckedCell{Code: code, Path: wire.Path(one.req.Path), Line: one.req.Line, Run: one.id})
 		}
+	}
+	if len(asked) == 0 {
+		return
 	}
 	reply, err := procs[0].Check(r.ctx, req)
 	r.tracePhase("check")

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"dipls/cells"
 	"dipls/dipexec/event"
 	"dipls/dipexec/event/eventtest"
 )
@@ -46,7 +47,8 @@ func TestCheckSequence(t *testing.T) {
 	})
 }
 
-// A cell by itself, and cells of which each runs whatever becomes of the others, are not compiled ahead. Nor does a check that fails keep cells from running.
+// A cell by itself, operations, and cells of which each runs whatever becomes of the others, are not compiled ahead. Nor does a check that fails keep
+// cells from running.
 func TestUnchecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := newFakePool(1)
@@ -55,6 +57,11 @@ func TestUnchecked(t *testing.T) {
 		pool.local.next().ok()
 		endsAs(t, e, one, "ok")
 		for _, id := range mustStartSequence(t, e, true, Request{Code: "x = = 1"}, Request{Code: "y"}) {
+			pool.local.next().ok()
+			endsAs(t, e, id, "ok")
+		}
+		local := cells.Target{Where: cells.Local}
+		for _, id := range mustStartSequence(t, e, false, RequestForMemory(local), RequestForMemory(local)) {
 			pool.local.next().ok()
 			endsAs(t, e, id, "ok")
 		}

@@ -86,6 +86,11 @@ func operation(req Request) Request {
 	return req
 }
 
+// isCode reports whether the request is for code, and not an operation.
+func (q Request) isCode() bool {
+	return q.Transfer == nil && q.Pool == nil && q.File == nil && !q.FreeMemory
+}
+
 // commands reports whether the run does what a magic's command does, which may need the ranks besides the process that runs it.
 func (r *run) commands() bool { return r.req.Transfer != nil || r.req.Pool != nil }
 

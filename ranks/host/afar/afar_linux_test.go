@@ -117,10 +117,15 @@ func TestFacts(t *testing.T) {
 func TestProcesses(t *testing.T) {
 	h, local, ctx := newHost(t), host.Local{}, testContext(t)
 	p := sleeper(t)
-	there, ok := h.Vitals(ctx, p)
-	here, _ := local.Vitals(ctx, p)
-	if there.At = here.At; !ok || there != here {
-		t.Errorf("vitals %+v, %v; here %+v", there, ok, here)
+	for { // it may have to fall asleep first
+		there, ok := h.Vitals(ctx, p)
+		here, _ := local.Vitals(ctx, p)
+		if there.At = here.At; ok && there == here {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("vitals %+v, %v; here %+v", there, ok, here)
+		}
 	}
 	if bytes, ok := h.Memory(ctx, p); !ok || bytes <= 0 {
 		t.Errorf("memory %d, %v", bytes, ok)
