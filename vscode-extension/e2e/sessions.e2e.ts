@@ -69,7 +69,7 @@ it('goes on while the window is reloaded', async () => {
   await shows(1);
   await goOn(1);
   await shows(2);
-  expect(await window.statusBar()).toContain('Dip: 2 ranks · autodip off · reattached');
+  await says(/^Dip: 2 ranks · autodip off · reattached · \d+ s$/);
 });
 
 it('is there with its end when the window is opened again, also where the file is another one by now', async () => {

@@ -123,10 +123,22 @@ export class Window {
       if ((await lenses.innerHTML({ timeout: 1_000 })) !== shown) {
         throw new Error('the lenses are changing');
       }
+      const lost = this.page
+        .waitForEvent('console', {
+          predicate: (said) => said.text().includes('Actual command not found'),
+          timeout: 300,
+        })
+        .then(
+          () => true,
+          () => false,
+        );
       await lenses
         .locator('a')
         .filter({ hasText: exactly(title) })
         .click({ timeout: 1_000 });
+      if (await lost) {
+        throw new Error('the lens was just being replaced');
+      }
       return true;
     });
   }

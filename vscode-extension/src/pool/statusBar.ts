@@ -58,7 +58,7 @@ export function showStatusBar(
     item.accessibilityInformation = { label: `${text}${mood === 'running' ? ', running' : ''}`, role: 'button' };
     const colour = backgrounds[mood];
     item.backgroundColor = colour === undefined ? undefined : new vscode.ThemeColor(colour);
-    if (focus.python || pools.workspaces.some(isThere)) {
+    if (focus.python || pools.workspaces.some(isThere) || mood === 'gone' || mood === 'detached') {
       item.show();
     } else {
       item.hide();
