@@ -1,6 +1,7 @@
 package dipexec
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -19,8 +20,12 @@ type checked struct {
 // whyNothing is the reason of a run whose cell does not compile.
 const whyNothing = "nothing was run: all cells are compiled before the first one begins"
 
-// checkSequence has all cells of the run's sequence compiled, if it is the first of one, by a process that it is about to run on. One message asks for
-// all of them. Where nobody can say what is wrong, nothing is.
+// checkPatience is how long compiling the cells may take: a task of the user's may hold the process up between cells.
+const checkPatience = 5 * time.Second
+
+// checkSequence has all cells of the run's sequence compiled, if it is the first of one, by the first process that it is about to run on. One message
+// asks for all of them. Where nobody can say what is wrong, nothing is. A process that is not back from an earlier run is not asked: the run itself waits
+// for it, and says so.
 func (r *run) checkSequence(ns namespace) {
 	s := r.sequence
 	if s == nil || s.goOn {
@@ -35,8 +40,17 @@ func (r *run) checkSequence(ns namespace) {
 	}
 	procs, err := r.processes(ns)
 	r.supplied = &supplied{procs, err}
-	if err != nil {
-		return
+	if err == nil && ns == poolNamespace {
+		procs, err = pick(r.target, procs)
+	}
+	if err != nil || len(procs) == 0 {
+		return // the run tells of it
+	}
+	by := procs[0]
+	for _, known := range r.e.known(procs[:1]) {
+		if known.running.Load() > 0 {
+			return
+		}
 	}
 	var asked []*run
 	var req wire.CheckRequest
@@ -49,12 +63,14 @@ func (r *run) checkSequence(ns namespace) {
 	if len(asked) == 0 {
 		return
 	}
-	reply, err := procs[0].Check(r.ctx, req)
+	ctx, stop := context.WithTimeout(r.ctx, checkPatience)
+	defer stop()
+	reply, err := by.Check(ctx, req)
 	r.tracePhase("check")
 	if err != nil || len(reply.Faults) == 0 {
 		return
 	}
-	c := &checked{by: procs[0], faults: map[*run]wire.Error{}}
+	c := &checked{by: by, faults: map[*run]wire.Error{}}
 	for _, f := range reply.Faults {
 		if f.Cell < 0 || f.Cell >= len(asked) {
 			continue // no cell of ours

@@ -2,8 +2,10 @@ package dipexec
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"dipls/cells"
 	"dipls/dipexec/event"
@@ -89,5 +91,51 @@ func TestCancelledCheck(t *testing.T) {
 		endsAs(t, e, ids[1], "interrupted")
 		synctest.Wait()
 		eventtest.SameLines(t, rec.lines(), "run_finished interrupted", "run_finished interrupted")
+	})
+}
+
+// The cells are compiled by a rank that they run on. One that is not back from a run that was given up is not asked, and one that does not answer is not
+// waited for: the run begins all the same.
+func TestCheckOfRanks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, rec := start(t, Options{Pool: pool})
+		two := func(on string) []string {
+			return mustStartSequence(t, e, false, Request{Code: "x", Target: target(t, on)}, Request{Code: "y", Target: target(t, on)})
+		}
+		for _, id := range two("ranks:1") {
+			pool.ranks[1].next().ok()
+			endsAs(t, e, id, "ok")
+		}
+		if pool.ranks[0].checks != 0 || pool.ranks[1].checks != 1 {
+			t.Errorf("rank 0 was asked %d times, rank 1 %d times", pool.ranks[0].checks, pool.ranks[1].checks)
+		}
+
+		pool.ranks[1].checking = errForever
+		began := time.Now()
+		for _, id := range two("ranks:1") {
+			pool.ranks[1].next().ok()
+			endsAs(t, e, id, "ok")
+		}
+		if waited := time.Since(began); waited != checkPatience {
+			t.Errorf("waited %s", waited)
+		}
+
+		stuck := mustStart(t, e, Request{Target: target(t, "ranks:1"), Timeout: time.Second})
+		late := pool.ranks[1].next()
+		endsAs(t, e, stuck, "interrupted: timed out after 1s")
+		ids := two("ranks:1")
+		synctest.Wait()
+		if lines := rec.lines(); lines[len(lines)-2] != "run_started ranks:1 see 1" {
+			t.Errorf("the run has not begun:\n%s", strings.Join(lines, "\n"))
+		}
+		if pool.ranks[1].checks != 2 {
+			t.Errorf("a rank that is not back was asked: %d", pool.ranks[1].checks)
+		}
+		late.ok()
+		for _, id := range ids {
+			pool.ranks[1].next().ok()
+			endsAs(t, e, id, "ok")
+		}
 	})
 }
