@@ -6,7 +6,6 @@ what torch tells of peaks stays what it would be if nobody had begun them anew f
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 from typing import Any, Callable
@@ -22,6 +21,7 @@ class Peaks:
         self._stats: Callable[..., dict[str, Any]] | None = None  # torch's own
         self._reset: Callable[..., None] | None = None  # likewise
         self._earlier: dict[int, dict[str, Any]] = {}  # by device: peaks that torch has forgotten for our sake
+        self._most: dict[int, int] = {}  # by device: bytes at most in this cell until the user has torch forget them
         self._broken = False  # torch could not tell, such as after an illegal access
 
     def begin(self) -> None:
@@ -45,40 +45,42 @@ class Peaks:
 
     def _begin(self, cuda: Any) -> int:
         if self._stats is None or self._reset is None:
-            self._stats, self._reset = self._remember(cuda)
+            self._stats, self._reset = self._remember()
         device = cuda.current_device()
         _raise_peaks(self._earlier.setdefault(device, {}), self._stats(device))
+        self._most.clear()
         self._reset(device)
         return 0
 
     def _end(self, cuda: Any) -> int:
-        stats = self._stats or cuda.memory.memory_stats_as_nested_dict
-        return int(stats(cuda.current_device())["allocated_bytes"]["all"]["peak"])
+        stats = self._stats or sys.modules["torch"]._C._cuda_memoryStats
+        device = cuda.current_device()
+        return max(self._most.get(device, 0), _allocated(stats(device)))
 
-    def _remember(self, cuda: Any) -> tuple[Callable[..., dict[str, Any]], Callable[..., None]]:
-        """Have torch tell peaks that it has forgotten, until the user asks it to forget them. Returns its own."""
-        memory = cuda.memory
-        stats, reset = memory.memory_stats_as_nested_dict, memory.reset_peak_memory_stats
+    def _remember(self) -> tuple[Callable[..., dict[str, Any]], Callable[..., None]]:
+        """Have torch tell peaks that it has forgotten, until the user asks it to forget them. Returns its own.
 
-        def number(device: Any) -> int:
-            index = memory._get_device_index(device, optional=True)
-            return int(index)
+        All that torch offers calls these two, also by a name that the user has imported before.
+        """
+        c = sys.modules["torch"]._C
+        stats, reset = c._cuda_memoryStats, c._cuda_resetPeakMemoryStats
 
-        @functools.wraps(stats)
-        def memory_stats_as_nested_dict(device: Any = None) -> dict[str, Any]:
+        def memory_stats(device: int) -> dict[str, Any]:
             found = stats(device)
-            _raise_peaks(found, self._earlier.get(number(device), {}))
+            _raise_peaks(found, self._earlier.get(device, {}))
             return found
 
-        @functools.wraps(reset)
-        def reset_peak_memory_stats(device: Any = None) -> None:
-            self._earlier.pop(number(device), None)
+        def reset_peak_memory_stats(device: int) -> None:
+            self._earlier.pop(device, None)
+            self._most[device] = max(self._most.get(device, 0), _allocated(stats(device)))
             reset(device)
 
-        for module in (memory, cuda):
-            module.memory_stats_as_nested_dict = memory_stats_as_nested_dict
-            module.reset_peak_memory_stats = reset_peak_memory_stats
+        c._cuda_memoryStats, c._cuda_resetPeakMemoryStats = memory_stats, reset_peak_memory_stats
         return stats, reset
+
+
+def _allocated(stats: dict[str, Any]) -> int:
+    return int(stats["allocated_bytes"]["all"]["peak"])
 
 
 def _raise_peaks(stats: dict[str, Any], others: dict[str, Any]) -> None:
