@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import pytest
 from harness import Process, wait_until
 
 from dip_agent.lookup.describe import describe
+from dip_agent.lookup.members import _blocks, digest
 
 MIME = "application/vnd.dipls.object+json"
 
@@ -435,6 +437,20 @@ def test_members_of_modules_and_digests(local: Process) -> None:
     assert norms["a"] == norms["half"] == "norm 3.4641"
     assert (norms["whole"], norms["row"]) == ("norm 5.47723", "norm 2.59808")
     assert members(local, "model", digest=True)["model"]["digest"] == ""
+
+
+def test_a_digest_is_made_of_one_block_after_the_other(monkeypatch) -> None:
+    numpy, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    array = numpy.arange(60, dtype=numpy.int16).reshape(3, 4, 5)
+    values = [array, array.transpose(2, 0, 1), array[:, ::2], array[:0], array > 3, array * 1j]
+    for value in values:
+        crc = zlib.crc32(numpy.ascontiguousarray(value).tobytes())
+        expected = f"norm {numpy.linalg.norm(value.astype(complex).reshape(-1)):.6g} · crc {crc:08x}"
+        for size in (1, 7, 15, 1 << 20):
+            monkeypatch.setitem(_blocks.__globals__, "BLOCK", size)
+            assert (digest(value), digest(torch.from_numpy(value))) == (expected, expected)
+            assert max(len(block) for block in _blocks(torch.from_numpy(value))) <= size
+    assert digest(numpy.array(["a"])) == digest(numpy.array([None])) == ""
 
 
 def test_table(local: Process) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,3 +64,22 @@ def test_page_of_a_tensor() -> None:
     for other in (torch.eye(2).to_sparse(), torch.empty(2, device="meta"), [1, 2]):
         with pytest.raises(NotShown, match="not shown"):
             page(other, {})
+
+
+def test_page_of_a_wide_array_looks_only_at_its_columns() -> None:
+    numpy = pytest.importorskip("numpy")
+    wide = numpy.broadcast_to(numpy.int8(1), (500, 1 << 28))  # 128 GiB, if its rows were copied
+    shown = page(wide, {"first_column": (1 << 28) - 1})
+    assert (len(shown["cells"]), shown["cells"][0], shown["columns"]) == (500, ["1"], 1 << 28)
+    assert shown["names"] == [{"name": str((1 << 28) - 1), "dtype": "int8"}]
+
+
+def test_no_page_of_a_tensor_on_a_busy_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To copy would wait for the GPU, and nothing can end that. Here is no GPU: a tensor says that it is on one."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: SimpleNamespace(query=lambda: False))
+    assert cells(torch.ones(1)) == [["1.0"]]
+    monkeypatch.setattr(torch.Tensor, "device", SimpleNamespace(type="cuda"))
+    with pytest.raises(NotShown, match="the GPU is busy"):
+        page(torch.ones(1), {})

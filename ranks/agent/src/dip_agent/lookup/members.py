@@ -13,6 +13,7 @@ from typing import Any
 from .describe import _gpu_is_busy, _is_torch, kind_of
 
 MAX_MEMBERS = 200
+BLOCK = 1 << 20  # elements of an array that are looked at, and copied, at a time
 MAX_COPY = 1 << 28  # bytes of a tensor on a GPU that are copied to find its checksum
 
 _LISTS = (list, tuple, collections.deque)
@@ -58,30 +59,57 @@ def digest(value: Any) -> str:
 def _digest(value: Any) -> str:
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None and type(value) is numpy.ndarray:
-        norm = numpy.linalg.norm(value.reshape(-1).astype(complex if value.dtype.kind == "c" else float))
-        return f"norm {norm:.6g} · crc {_checksum(numpy.ascontiguousarray(value))}"
+        return _digest_of_array(numpy, value)
     if torch is None or not _is_torch(value) or value.layout is not torch.strided or value.is_quantized:
         return ""
     if value.device.type != "cpu" and (value.device.type != "cuda" or _gpu_is_busy(value.device)):
         return ""
     with torch.no_grad():
-        flat = value.detach().reshape(-1)
-        if not flat.is_complex():
-            wide = torch.float64
-            norm = torch.linalg.vector_norm(flat, dtype=wide) if flat.is_floating_point() else flat.to(wide).norm()
-        else:
-            norm = torch.linalg.vector_norm(flat)
-        text = f"norm {norm.item():.6g}"
-        if flat.device.type == "cuda" and flat.numel() * flat.element_size() > MAX_COPY:
-            return text
-        return f"{text} · crc {_checksum(flat.cpu().contiguous().view(torch.uint8).numpy())}"
+        return _digest_of_tensor(torch, value.detach())
 
 
-def _checksum(array: Any) -> str:
-    data, crc = memoryview(array).cast("B"), 0
+def _digest_of_array(numpy: Any, array: Any) -> str:
+    if array.dtype.kind not in "biufc":
+        return ""
+    norms, crc = [0.0], 0
+    for start in range(0, array.size, BLOCK):
+        block = array.flat[start : start + BLOCK]
+        norms.append(numpy.linalg.norm(block.astype(complex if array.dtype.kind == "c" else float)))
+        crc = _checksum(block, crc)
+    return f"norm {numpy.linalg.norm(norms):.6g} · crc {crc:08x}"
+
+
+def _digest_of_tensor(torch: Any, tensor: Any) -> str:
+    copied = tensor.device.type != "cuda" or tensor.numel() * tensor.element_size() <= MAX_COPY
+    norms, crc = [], 0
+    for block in _blocks(tensor):
+        wide = block if block.is_complex() else block.to(torch.float64)
+        norms.append(torch.linalg.vector_norm(wide).to(torch.float64))
+        if copied:
+            whole = block.cpu().clone(memory_format=torch.contiguous_format)  # a single element may have any stride
+            crc = _checksum(whole.view(torch.uint8).numpy(), crc)
+    text = f"norm {torch.linalg.vector_norm(torch.stack(norms)).item():.6g}"
+    return f"{text} · crc {crc:08x}" if copied else text
+
+
+def _blocks(tensor: Any) -> Iterator[Any]:
+    """Cut a tensor into flat ones of at most BLOCK elements, in order. Only a block is ever copied."""
+    if tensor.numel() <= BLOCK:
+        yield tensor.reshape(-1)
+    elif tensor.is_contiguous():
+        yield from tensor.view(-1).split(BLOCK)
+    elif (row := tensor.numel() // tensor.shape[0]) > BLOCK:
+        for part in tensor:
+            yield from _blocks(part)
+    else:
+        yield from (part.reshape(-1) for part in tensor.split(BLOCK // row))
+
+
+def _checksum(array: Any, crc: int) -> int:
+    data = memoryview(array).cast("B")
     for start in range(0, len(data), 1 << 20):  # an interrupt can end it between two pieces
         crc = zlib.crc32(data[start : start + (1 << 20)], crc)
-    return f"{crc:08x}"
+    return crc
 
 
 def _length(value: Any) -> int:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .describe import type_name
+from .describe import _gpu_is_busy, type_name
 
 MAX_ROWS = 500  # of a page
 MAX_COLUMNS = 200  # of a page
@@ -38,14 +38,17 @@ class _Frame:
     def __init__(self, frame: Any):
         self._frame = frame
         self.shape = [int(n) for n in frame.shape]
-        self.columns = [(str(name), str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes)]
-        self.length = self.shape[0]
+        self.length, self.width = self.shape
+
+    def names(self, columns: slice) -> list[tuple[str, str]]:
+        frame = self._frame.iloc[:, columns]
+        return [(str(name), str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes)]
 
     def column(self, index: int) -> list[Any]:
         return self._frame.iloc[:, index].tolist()
 
     def page(self, rows: Sequence[int], columns: slice) -> list[list[Any]]:
-        part = self._frame.iloc[list(rows), columns]
+        part = self._frame.iloc[:, columns].iloc[list(rows)]  # columns first: those of a slice are not copied
         return [list(row) for row in zip(*(part.iloc[:, i].tolist() for i in range(part.shape[1])))]
 
     def labels(self, rows: Sequence[int]) -> list[str]:
@@ -58,8 +61,10 @@ class _Polars:
     def __init__(self, frame: Any):
         self._frame = frame
         self.shape = [int(n) for n in frame.shape]
-        self.columns = [(name, str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes)]
-        self.length = self.shape[0]
+        self.length, self.width = self.shape
+
+    def names(self, columns: slice) -> list[tuple[str, str]]:
+        return [(name, str(dtype)) for name, dtype in zip(self._frame.columns[columns], self._frame.dtypes[columns])]
 
     def column(self, index: int) -> list[Any]:
         return self._frame.to_series(index).to_list()
@@ -86,21 +91,22 @@ class _Array:
         self._array = array
         names = getattr(array.dtype, "names", None)  # the fields of a structured array
         self._fields = names if names and self.shape[1:] == [] else None
-        if self._fields:
-            self.columns = [(name, str(array.dtype[name])) for name in self._fields]
-        else:
-            dtype = str(array.dtype).replace("torch.", "")
-            self.columns = [(str(index), dtype) for index in range(int(array.shape[1]))]
         self.length = int(array.shape[0])
+        self.width = len(self._fields) if self._fields else int(array.shape[1])
+
+    def names(self, columns: slice) -> list[tuple[str, str]]:
+        dtype = self._array.dtype
+        if self._fields:
+            return [(name, str(dtype[name])) for name in self._fields[columns]]
+        return [(str(index), str(dtype).replace("torch.", "")) for index in range(self.width)[columns]]
 
     def column(self, index: int) -> list[Any]:
         return _values(self._array[self._fields[index]][:, 0] if self._fields else self._array[:, index])
 
     def page(self, rows: Sequence[int], columns: slice) -> list[list[Any]]:
-        part = self._array[list(rows)]
         if self._fields:
-            return [list(row[0])[columns] for row in _values(part)]
-        return _values(part[:, columns])
+            return [list(row[0])[columns] for row in _values(self._array[list(rows)])]
+        return _values(self._array[:, columns][list(rows)])  # columns first: those of a slice are not copied
 
     def labels(self, rows: Sequence[int]) -> list[str]:
         return [str(row) for row in rows]
@@ -135,8 +141,8 @@ def page(value: Any, content: dict[str, Any]) -> dict[str, Any]:
         "total": len(rows),
         "start": start,
         "first_column": first,
-        "columns": len(table.columns),
-        "names": [{"name": name[:MAX_TEXT], "dtype": dtype} for name, dtype in table.columns[columns]],
+        "columns": table.width,
+        "names": [{"name": name[:MAX_TEXT], "dtype": dtype} for name, dtype in table.names(columns)],
         "labels": table.labels(shown),
         "cells": [[_text(cell) for cell in row] for row in table.page(shown, columns)] if len(shown) else [],
     }
@@ -158,12 +164,14 @@ def _table(value: Any, place: Sequence[int]) -> Any:
     if torch and cls in (torch.Tensor, torch.nn.Parameter):
         if value.layout is not torch.strided or value.is_meta:
             raise NotShown("a tensor that is sparse, or has no data, is not shown as a table")
+        if value.device.type == "cuda" and _gpu_is_busy(value.device):
+            raise NotShown("the GPU is busy")
         return _Array(value.detach(), place)
     raise NotShown(f"a {type_name(value)} is not shown as a table")
 
 
 def _column(table: Any, index: Any) -> int:
-    if not isinstance(index, int) or not 0 <= index < len(table.columns):
+    if not isinstance(index, int) or not 0 <= index < table.width:
         raise NotShown("there is no such column any more")
     return index
 
