@@ -9,6 +9,7 @@ import {
   membersOf,
   merge,
   none,
+  pathOf,
   pullRank,
   rowText,
   typeText,
@@ -181,4 +182,10 @@ describe('transfers', () => {
     expect(rows.map(({ values }) => pullRank(values))).toEqual([2]);
     expect(pullRank([])).toBeUndefined();
   });
+});
+
+it('tells a row of the view from the document that the menu of an editor passes', () => {
+  expect(pathOf({ path: 'model.fc', row: {} })).toBe('model.fc');
+  expect(pathOf({ scheme: 'file', path: '/home/u/train.py', fsPath: '/home/u/train.py' })).toBeUndefined();
+  expect(pathOf(undefined)).toBeUndefined();
 });

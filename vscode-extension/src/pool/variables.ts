@@ -267,3 +267,9 @@ export function pullRank(values: readonly Value[]): number | undefined {
   const ranks = values.flatMap((value) => value.ranks);
   return ranks.length === 0 ? undefined : Math.min(...ranks);
 }
+
+/** What names the row of the view that a menu passes to a command. Undefined for what other menus pass: the Uri of a document has a path, too. */
+export function pathOf(given: unknown): string | undefined {
+  const isRow = typeof given === 'object' && given !== null && 'row' in given && 'path' in given;
+  return isRow && typeof given.path === 'string' ? given.path : undefined;
+}

@@ -1,6 +1,7 @@
 /** Tables and arrays of the namespaces, a page at a time, in an editor of their own: the extension's side of it. */
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
+import { pathOf } from '../pool/variables';
 import type { Server } from '../server';
 import { fromTable, type ToTable } from './messages';
 import { bundleOf, page } from './page';
@@ -11,8 +12,8 @@ export function registerTables(
   server: Server,
   where: () => { readonly uri?: string },
 ): vscode.Disposable {
-  return vscode.commands.registerCommand('dip.variables.openTable', async (node?: { path?: string }) => {
-    const name = node?.path ?? (await askName());
+  return vscode.commands.registerCommand('dip.variables.openTable', async (given: unknown) => {
+    const name = pathOf(given) ?? (await askName());
     if (name) {
       openTable(context, server, name, where());
     }
