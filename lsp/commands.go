@@ -79,7 +79,8 @@ var commands = []Command{
 		`{}`, (*server).restartAll)),
 	waiting(define("restartAndRunAll", "Restart and run all",
 		"Interrupts everything, replaces the local namespace and the ranks by fresh ones, and runs all cells of a document, one after the other, up to the "+
-			"first that fails. A cell that cannot run is told of before anything is lost. It answers when the cells begin.",
+			"first that fails. A cell that cannot run is told of before anything is lost. It answers when the cells begin. A document that is a cell of a "+
+			"notebook is refused.",
 		`{"run": "3f9a2c-1", "cells": 3}`, (*server).restartAndRunAll)),
 	waiting(define("restartAndRunTo", "Restart and run up to here",
 		"Does the same with the cells down to one, with it.",
@@ -170,7 +171,8 @@ var commands = []Command{
 		(*server).recall)),
 	waiting(define("export", "Export",
 		"Writes a notebook (`ipynb`) or a page (`html`) of the document and what its cells have put out last, or a script for torchrun: see [export](export.md). "+
-			"The text is that of the editor, saved or not. A file that is there is kept, and that is an error, unless `force` is given.",
+			"The text is that of the editor, saved or not. A file that is there is kept, and that is an error, unless `force` is given. A document that is a "+
+			"cell of a notebook is refused.",
 		`{"path": "/home/u/project/train.ipynb"}`, (*server).export)),
 	waiting(define("sessions", "Sessions",
 		"Lists the user's sessions on this host that outlive their clients, with a line of `text` for each. `keep` is in seconds, -1 for ever. "+

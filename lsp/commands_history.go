@@ -131,6 +131,9 @@ func (s *server) export(ctx context.Context, a *exportArgs) (*exportReply, error
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseNotebookCell(d); err != nil {
+		return nil, err
+	}
 	extensions := map[string]string{"ipynb": ".ipynb", "html": ".html", "torchrun": "_job.py"}
 	extension, ok := extensions[a.Format]
 	path := a.Path

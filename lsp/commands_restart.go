@@ -43,6 +43,9 @@ var errNotBegun = errors.New("interrupted: the namespaces are new, and nothing w
 // restartAndRun gives a document's workspace fresh namespaces and then runs the chosen cells as they were when that was asked for. What keeps them from
 // running is found out before anything is lost.
 func (s *server) restartAndRun(ctx context.Context, d *docs.Snapshot, a howArgs, chosen func(cells.Cell) bool) (*runReply, error) {
+	if err := refuseNotebookCell(d); err != nil {
+		return nil, err
+	}
 	h, err := a.parse()
 	if err != nil {
 		return nil, err

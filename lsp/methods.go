@@ -2,6 +2,7 @@ package lsp
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"go.lsp.dev/jsonrpc2"
@@ -52,4 +53,12 @@ func snapshotOf(ctx context.Context, u uri.URI) (*docs.Snapshot, error) {
 		return nil, jsonrpc2.NewError(jsonrpc2.InvalidParams, "which document? There is no uri")
 	}
 	return nil, jsonrpc2.Errorf(jsonrpc2.InvalidParams, "%s is not open: send textDocument/didOpen first", u)
+}
+
+// refuseNotebookCell says why a command that is about a whole file cannot take a document that is only one cell of a notebook; nil for any other.
+func refuseNotebookCell(d *docs.Snapshot) error {
+	if !docs.InNotebook(d.URI) {
+		return nil
+	}
+	return errors.New("this is for a Python file, and a cell of a notebook is only a part of one")
 }

@@ -2,6 +2,7 @@ package lsp_test
 
 import (
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,6 +56,30 @@ func TestNotebook(t *testing.T) {
 				t.Errorf("%s: %v, %v", method, list, err)
 			}
 		}
+	}
+}
+
+// What is about a whole file is refused for a cell of a notebook: a restart would lose all and run one cell, an export would have one cell of many.
+func TestWholeFileOnly(t *testing.T) {
+	e, _ := startFaked(t, lsptest.Options{Init: events})
+	notebook := filepath.Join(e.Folder, "a.ipynb")
+	if err := os.WriteFile(notebook, []byte("all cells"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cell := "vscode-notebook-cell:" + (&url.URL{Path: notebook}).EscapedPath() + "#W0"
+	e.Open(cell, "let x 1\n")
+	for command, args := range map[string]lsptest.Object{
+		"dip.restartAndRunAll": {},
+		"dip.restartAndRunTo":  {"cell": 1},
+		"dip.export":           {"format": "ipynb", "path": notebook, "force": true},
+	} {
+		args["uri"] = cell
+		if err := e.TryCommand(command, args, nil); err == nil || !strings.Contains(err.Error(), "a cell of a notebook is only a part") {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+	if text, err := os.ReadFile(notebook); string(text) != "all cells" {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 

@@ -68,6 +68,13 @@ describe('commands', () => {
       'dip.recall',
     ]);
   });
+
+  test('about a whole file are not offered in a notebook, whose cells are documents of their own', () => {
+    const conditions = new Map(contributes.menus.commandPalette?.map(({ command, when }) => [command, when]));
+    const whole = ['runAbove', 'runBelow', 'runAll', 'restartAndRunAll', 'restartAndRunTo', 'export', 'clear'];
+    const wanted = 'editorLangId == python && activeEditor != workbench.editor.notebook';
+    expect(whole.filter((name) => conditions.get(`dip.${name}`) !== wanted)).toEqual([]);
+  });
 });
 
 describe('keys', () => {

@@ -1,7 +1,7 @@
 /** The command that makes a notebook, a page or a script of a file. */
 import * as path from 'node:path';
 import * as vscode from 'vscode';
-import { isOurs, type Server } from '../server';
+import { inNotebook, isOurs, type Server } from '../server';
 
 interface Format extends vscode.QuickPickItem {
   readonly format: string;
@@ -32,7 +32,7 @@ export function registerExport(server: Server): vscode.Disposable {
 
 async function exportActive(server: Server): Promise<void> {
   const document = vscode.window.activeTextEditor?.document;
-  if (!document || !isOurs(document)) {
+  if (!document || !isOurs(document) || inNotebook(document)) {
     throw new Error('this is for a Python file: open one first');
   }
   const format = await vscode.window.showQuickPick(formats, {
