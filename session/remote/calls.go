@@ -3,6 +3,8 @@ package remote
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"dipls/cells"
@@ -50,28 +52,73 @@ func looks[R any](ctx context.Context, c *Client, method string, params any) (re
 // without is for calls without a result.
 func without(_ nothing, err error) error { return err }
 
+// mayBegin refuses settings that an older session would leave out when it starts Python. Where Python runs, they count in no session.
+func (c *Client) mayBegin(ctx context.Context, s session.Settings) error {
+	err := c.mayStart(s)
+	if err == nil {
+		return nil
+	}
+	if used, failed := c.Used(ctx); failed == nil && used.Python != nil {
+		return nil
+	}
+	return err
+}
+
+// mayStart refuses settings that an older session would leave out of new processes.
+func (c *Client) mayStart(s session.Settings) error {
+	_, missing := os.Stat(s.EnvFile)
+	var what string
+	switch {
+	case c.minor >= minorProcesses:
+		return nil
+	case len(s.Env) > 0:
+		what = "variables of processes"
+	case s.EnvFile != "" && (missing == nil || filepath.Base(s.EnvFile) != ".env"): // that one is the usual one, which need not be there
+		what = "file of variables"
+	case s.Cwd != "":
+		what = "working directory of processes"
+	case s.Strict:
+		what = "app that has to be there"
+	default:
+		return nil
+	}
+	return c.tooOld(what, "leave that setting out")
+}
+
 // Start implements [session.API].
 func (c *Client) Start(ctx context.Context, by session.Caller, s session.Sequence) ([]string, error) {
 	if c.minor < minorOtherwise {
 		for _, cell := range s.Cells {
 			if cell.Otherwise.Where != cells.None {
-				return nil, c.tooOld("where cells run that do not say so themselves")
+				return nil, c.tooOld("where cells run that do not say so themselves", "say it at each cell")
 			}
 		}
 		if len(by.Args) > 0 {
-			return nil, c.tooOld("arguments of cells")
+			return nil, c.tooOld("arguments of cells", "leave them out")
 		}
+	}
+	if by.Autoreload && c.minor < minorProcesses {
+		return nil, c.tooOld("reloading of modules", "turn it off")
+	}
+	if err := c.mayBegin(ctx, by.Settings); err != nil {
+		return nil, err
 	}
 	return starts[[]string](ctx, c, "session/start", startParams{by, s})
 }
 
 // Transfer implements [session.API].
 func (c *Client) Transfer(ctx context.Context, by session.Caller, t session.Transfer) (string, error) {
+	if err := c.mayBegin(ctx, by.Settings); err != nil {
+		return "", err
+	}
 	return starts[string](ctx, c, "session/transfer", transferParams{by, t})
 }
 
 // MakePool implements [session.API].
 func (c *Client) MakePool(ctx context.Context, by session.Caller, p session.PoolRequest) (string, error) {
+	if err := c.mayBegin(ctx, by.Settings); err != nil {
+		return "", err
+	}
 	return starts[string](ctx, c, "session/makePool", poolParams{by, p})
 }
 
@@ -145,6 +192,9 @@ func (c *Client) AnswerInput(ctx context.Context, a session.InputAnswer) error {
 
 // RestartPool implements [session.API].
 func (c *Client) RestartPool(ctx context.Context, by session.Caller) (string, error) {
+	if err := c.mayStart(by.Settings); err != nil {
+		return "", err
+	}
 	return settles[string](ctx, c, "session/restartPool", byParams{by})
 }
 
@@ -160,6 +210,9 @@ func (c *Client) CancelStart(ctx context.Context) error {
 
 // RestartLocal implements [session.API].
 func (c *Client) RestartLocal(ctx context.Context, by session.Caller) error {
+	if err := c.mayStart(by.Settings); err != nil {
+		return err
+	}
 	return without(settles[nothing](ctx, c, "session/restartLocal", byParams{by}))
 }
 
@@ -170,6 +223,12 @@ func (c *Client) EndPython(ctx context.Context) error {
 
 // Prepare implements [session.API].
 func (c *Client) Prepare(ctx context.Context, by session.Caller, p session.Preparation) error {
+	if p.Wait && c.minor < minorProcesses {
+		return c.tooOld("way to wait for a pool", "do not wait")
+	}
+	if err := c.mayBegin(ctx, by.Settings); err != nil {
+		return err
+	}
 	return without(settles[nothing](ctx, c, "session/prepare", prepareParams{by, p}))
 }
 

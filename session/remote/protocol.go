@@ -14,10 +14,12 @@ import (
 // The version of the protocol.
 const (
 	Major = 1
-	Minor = 4
+	Minor = 5
 
 	// minorOtherwise is the first one in which a cell may say where it goes otherwise, and a caller which arguments its cells find.
 	minorOtherwise = 3
+	// minorProcesses is the first one in which a caller surely may say what its processes find, that modules are reloaded, and that the pool is waited for.
+	minorProcesses = 5
 )
 
 // Hello is what a client tells when it attaches.
@@ -132,11 +134,11 @@ type endedParams struct {
 	Reason string `json:"reason"`
 }
 
-// tooOld is the error of a call that an older session would misunderstand.
-func (c *Client) tooOld(what string) error {
+// tooOld is the error of a call that an older session would misunderstand; otherwise is what else its user can do.
+func (c *Client) tooOld(what, otherwise string) error {
 	return &session.Error{
 		Code: session.CodeVersion, Text: fmt.Sprintf("session %s runs dipls %s, which knows no %s", c.name, cmp.Or(c.build, "of another version"), what),
-		Hint: fmt.Sprintf("end it with \"dipls stop %s\" when its variables are not needed any more, or say it at each cell", c.name),
+		Hint: fmt.Sprintf("end it with \"dipls stop %s\" when its variables are not needed any more, or %s", c.name, otherwise),
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,6 +189,65 @@ func TestOlderServer(t *testing.T) {
 	}
 	_, err = c.FreeMemory(sessiontest.Context(t), session.Caller{})
 	wantCode(t, err, session.CodeVersion)
+}
+
+// A session of an older minor version is not given what it would drop without a word. Where its Python runs, what concerns the start counts nowhere.
+func TestOlderServerDrops(t *testing.T) {
+	file := filepath.Join(t.TempDir(), ".env")
+	calls := map[string]func(context.Context, *remote.Client, session.Caller) error{
+		"start": func(ctx context.Context, c *remote.Client, by session.Caller) error {
+			_, err := c.Start(ctx, by, session.Sequence{})
+			return err
+		},
+		"restartPool": func(ctx context.Context, c *remote.Client, by session.Caller) error {
+			_, err := c.RestartPool(ctx, by)
+			return err
+		},
+		"prepare": func(ctx context.Context, c *remote.Client, by session.Caller) error {
+			return c.Prepare(ctx, by, session.Preparation{})
+		},
+	}
+	for _, python := range []string{`{}`, `{"python":{"pool":{}}}`} {
+		c, _, err := remote.Dial(sessiontest.Context(t), fakeServer(t, map[string]string{
+			"hello":               `"result":{"major":1,"minor":4,"build":"0.9"}`,
+			"session/used":        `"result":` + python,
+			"session/start":       `"result":[]`,
+			"session/restartPool": `"result":""`,
+			"session/prepare":     `"result":{}`,
+		}), remote.Hello{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Detach(context.Background())
+		_ = os.Remove(file)
+		check := func(call, what string, by session.Caller) {
+			t.Helper()
+			err := calls[call](sessiontest.Context(t), c, by)
+			if e, ok := errors.AsType[*session.Error](err); what == "" && err != nil ||
+				what != "" && (!ok || e.Code != session.CodeVersion || !strings.Contains(e.Text, what)) {
+				t.Errorf("%s, %s: %v, not about %q", python, call, err, what)
+			}
+		}
+		check("start", "", session.Caller{Settings: session.Settings{EnvFile: file}})
+		check("start", "reloading of modules", session.Caller{Autoreload: true})
+		if err := os.WriteFile(file, []byte("A=1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for what, settings := range map[string]session.Settings{
+			"variables of processes":         {Env: map[string]string{"A": "1"}},
+			"file of variables":              {EnvFile: file},
+			"working directory of processes": {Cwd: "/"},
+			"app that has to be there":       {Strict: true},
+		} {
+			check("restartPool", what, session.Caller{Settings: settings})
+			if python != `{}` {
+				what = ""
+			}
+			check("start", what, session.Caller{Settings: settings})
+			check("prepare", what, session.Caller{Settings: settings})
+		}
+		wantCode(t, c.Prepare(sessiontest.Context(t), session.Caller{}, session.Preparation{Wait: true}), session.CodeVersion)
+	}
 }
 
 // A session of another major version cannot be used, but asked what it is, and ended.
