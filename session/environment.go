@@ -111,15 +111,34 @@ func reason(err error) error {
 	return err
 }
 
-// wrongLine is the line at which a file of variables cannot be read on: what is above it can.
+// wrongLine is the line at which a file of variables cannot be read on: what is above it can. It reads a statement at a time, since a file may be large.
 func wrongLine(text string) int {
 	lines := strings.SplitAfter(text, "\n")
-	for n := len(lines) - 1; n > 0; n-- {
-		if _, err := readVariables(strings.Join(lines[:n], "")); err == nil {
+	for n := 0; n < len(lines); {
+		size := statement(lines[n:])
+		if size == 0 {
 			return n + 1
 		}
+		n += size
 	}
 	return 1
+}
+
+// statement is how many of some lines their first variable takes, or a comment; 0: it cannot be read.
+func statement(lines []string) int {
+	const most = 1000 // lines of a value
+	for size := 1; size <= min(len(lines), most); size++ {
+		if size > 1 && !strings.ContainsAny(lines[size-1], `"'`) { // only a quote goes on, up to another one
+			continue
+		}
+		if _, err := readVariables(strings.Join(lines[:size], "")); err == nil {
+			return size
+		}
+		if !strings.ContainsAny(lines[0], `"'`) {
+			break
+		}
+	}
+	return 0
 }
 
 // withVariables is an environment, in the form of [os.Environ], with further variables.
