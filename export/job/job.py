@@ -1,6 +1,11 @@
 class Job:
     """One rank of the job. Rank 0 also runs the cells of the local namespace, with variables of their own."""
 
+    _LAUNCHERS = (
+        *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "NODE_RANK"),
+        *("ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
+    )
+
     def __init__(self, names):
         """Take the rank from the launcher: torchrun, accelerate or srun; without one, this is the only rank."""
         import os
@@ -108,7 +113,7 @@ class Job:
         self._others = others
 
     def _is_launchers(self, name):
-        return name.endswith(("RANK", "WORLD_SIZE")) or name.startswith(("MASTER_", "TORCHELASTIC_"))
+        return name in self._LAUNCHERS or name.startswith("TORCHELASTIC_")
 
     def _join(self):
         """Join the process group: nccl if every rank of this host has a GPU of its own, otherwise gloo."""
