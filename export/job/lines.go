@@ -19,6 +19,7 @@ var (
 	asks    = word(`get_ipython\s*\(`)
 	shows   = word(`display\s*\(`)
 	waits   = word(`(?:await\b|async\s+(?:for|with)\b)`)
+	defines = regexp.MustCompile(`^\s*(?:async\s+)?def\b`)
 	placed  = regexp.MustCompile(`^#\s*dip:`) // where the file says that its cells run
 	futures = regexp.MustCompile(`^from\s+__future__\s+import\b`)
 )
@@ -39,8 +40,10 @@ func (w *writer) pieces(source string, first int, where cells.Where) (pieces []p
 		}
 		pieces, now = append(pieces, p), piece{}
 	}
+	var inside functions
 	for i := 0; i < len(lines); i++ {
 		l, at := lines[i], first+i
+		inside.take(l)
 		switch {
 		case l.IPython:
 			text := l.Text
@@ -60,11 +63,15 @@ func (w *writer) pieces(source string, first int, where cells.Where) (pieces []p
 		case !w.code && placed.MatchString(l.Text):
 			continue
 		case l.Starts && futures.MatchString(l.Code):
-			w.futures = append(w.futures, l.Text)
-			l.Text, l.Code = "\n", "\n"
+			text := l.Text
+			for l.Text, l.Code = "\n", "\n"; i+1 < len(lines) && !lines[i+1].Starts; i++ {
+				text += lines[i+1].Text
+				now.lines = append(now.lines, l)
+			}
+			w.futures = append(w.futures, text)
 		case l.Starts && strings.HasSuffix(strings.TrimSpace(l.Code), "?"): // help
 			l = comment(l.Text)
-		case l.Starts && !strings.HasPrefix(l.Code, " ") && waits.MatchString(l.Code) && !strings.Contains(l.Code, "lambda"):
+		case len(inside) == 0 && waits.MatchString(l.Code) && !strings.Contains(l.Code, "lambda"):
 			w.fault(at, "a script cannot await outside of a function", "write asyncio.run(…)")
 		case asks.MatchString(l.Code):
 			w.fault(at, "there is no IPython in a job, so nothing for get_ipython()", "leave it out, or write it in Python")
@@ -76,6 +83,29 @@ func (w *writer) pieces(source string, first int, where cells.Where) (pieces []p
 		pieces = append(pieces, now)
 	}
 	return pieces
+}
+
+// functions are the indentations of the functions around a line, the outermost first.
+type functions []int
+
+// take goes on to the next line. That of a def counts as inside: what it awaits, it awaits in its function.
+func (f *functions) take(l cells.Line) {
+	code := strings.TrimLeft(l.Code, " \t\f")
+	if !l.Starts || strings.TrimSpace(code) == "" {
+		return
+	}
+	indent := 0
+	for _, c := range l.Code[:len(l.Code)-len(code)] {
+		if indent++; c == '\t' {
+			indent = (indent + 7) / 8 * 8
+		}
+	}
+	for len(*f) > 0 && (*f)[len(*f)-1] >= indent {
+		*f = (*f)[:len(*f)-1]
+	}
+	if defines.MatchString(l.Code) {
+		*f = append(*f, indent)
+	}
 }
 
 // takeDoc takes the docstring out of the lines of the first cell with code.
