@@ -219,7 +219,8 @@ func take(ev event.Event, printed []strings.Builder, errOut io.Writer) {
 	switch ev := ev.(type) {
 	case *event.Stream:
 		who, ok := ev.Who()
-		if rank, _ := who.Rank(); ok && ev.Name == event.Stdout { // 0 for the local namespace, which prints with rank 0 in the script
+		rank, _ := who.Rank()
+		if ok && rank < len(printed) && ev.Name == event.Stdout { // a cell may have made a larger pool; 0 for the local namespace, which prints with rank 0 in the script
 			printed[rank].WriteString(ev.Text)
 		}
 	case *event.Failure:
