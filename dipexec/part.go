@@ -220,9 +220,10 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 		ev.State, ev.Status, ev.Reason = event.StateDead, event.StatusDied, err.Error()
 		pt.proc.told.Store(true)
 	case err != nil: // the reply made no sense
+		pt.proc.hasImported(&wire.ExecuteReply{}, pt.r.reload)
 		ev.Status = event.StatusError
 	default:
-		pt.proc.hasImported(reply.Imported)
+		pt.proc.hasImported(reply, pt.r.reload)
 		o.count, o.peak = reply.ExecutionCount, max(reply.PeakMemory, 0)
 		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
 			o.exit = reply.ExitCode

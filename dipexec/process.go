@@ -25,6 +25,7 @@ type process struct {
 
 	sourcesMu sync.Mutex
 	sources   map[string]source // that it has imported, by path; guarded by sourcesMu
+	copied    []string          // files that it has imported on another host, and that nobody has looked at here yet; likewise
 
 	answered atomic.Int64 // when it last ended a part itself, in ns since 1970; 0: never
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"dipls/cells"
 	"dipls/ranks/host"
 	"dipls/ranks/wire"
 )
@@ -33,47 +34,70 @@ func sourceNow(path string) (s source, ok bool) {
 	return source{float64(info.ModTime().UnixNano()) / 1e9, info.Size()}, true
 }
 
-// edited are the source files that any of the processes has imported and that were edited since, in order. All of them reload all of these, so they agree
-// also if they have imported them at different times. It looks at each file once.
-func (r *run) edited(procs []Process) (paths []wire.Path) {
-	if !r.req.Autoreload {
+// reloads are the source files that processes of the run reload before its code, which is about to be sent to them. It is decided for all processes when
+// the first ones are known, also for those that are reached only later, so all have the same.
+func (r *run) reloads(procs []Process) []wire.Path {
+	if !r.req.Autoreload || !r.req.isCode() {
 		return nil
 	}
-	now := map[string]source{}
-	changed := map[string]bool{}
+	if !r.looked {
+		all := procs
+		if r.target.Where == cells.Everywhere {
+			all = r.e.living(r.target)
+		}
+		r.looked, r.edits = true, r.edited(all)
+		for _, path := range slices.Sorted(maps.Keys(r.edits)) {
+			r.reload = append(r.reload, wire.Path(path))
+		}
+	}
+	for _, p := range r.e.known(procs) {
+		p.sourcesMu.Lock()
+		for path, is := range r.edits {
+			if _, has := p.sources[path]; has {
+				p.sources[path] = is // whether the reload succeeds or not: it is tried once
+			}
+		}
+		p.sourcesMu.Unlock()
+	}
+	return r.reload
+}
+
+// edited are the source files that any of the processes has imported and that were edited since, as they are now. All of them reload all of these, so they
+// agree also if they have imported them at different times. It looks at each file once, with no lock held: a file system of the network may be slow.
+func (r *run) edited(procs []Process) map[string]source {
 	known := r.e.known(procs)
+	learnCopied(known)
+	now := map[string]source{}
+	for _, p := range known {
+		p.sourcesMu.Lock()
+		for path := range p.sources {
+			now[path] = source{}
+		}
+		p.sourcesMu.Unlock()
+	}
+	for path := range now {
+		now[path], _ = sourceNow(path)
+	}
+	changed := map[string]source{}
 	for _, p := range known {
 		p.sourcesMu.Lock()
 		for path, had := range p.sources {
-			is, looked := now[path]
-			if !looked {
-				is, _ = sourceNow(path)
-				now[path] = is
-			}
-			if is != (source{}) && had.differs(is) {
-				changed[path] = true
+			if is := now[path]; is != (source{}) && had.differs(is) {
+				changed[path] = is
 			}
 		}
 		p.sourcesMu.Unlock()
 	}
-	for _, p := range known {
-		p.sourcesMu.Lock()
-		for path := range changed {
-			if _, has := p.sources[path]; has {
-				p.sources[path] = now[path] // whether the reload succeeds or not: it is tried once
-			}
-		}
-		p.sourcesMu.Unlock()
-	}
-	for _, path := range slices.Sorted(maps.Keys(changed)) {
-		paths = append(paths, wire.Path(path))
-	}
-	return paths
+	return changed
 }
 
-// hasImported notes what a process has imported.
-func (p *process) hasImported(files []wire.Imported) {
-	if len(files) == 0 {
+// hasImported notes what a process has imported, as its reply tells it, and whether it has tried to reload what it was to. If it has not, as after an
+// interrupt, these files count as edited until it has. It looks at no file, since the process's reader calls it.
+func (p *process) hasImported(reply *wire.ExecuteReply, reload []wire.Path) {
+	if reply.Reloaded {
+		reload = nil
+	}
+	if len(reply.Imported) == 0 && len(reload) == 0 {
 		return
 	}
 	_, here := p.p.Host().(host.Local)
@@ -82,14 +106,41 @@ func (p *process) hasImported(files []wire.Imported) {
 	if p.sources == nil {
 		p.sources = map[string]source{}
 	}
-	for _, f := range files {
-		s := source{f.MTime, f.Size}
-		if !here { // its copy has a time of its own
-			var ok bool
-			if s, ok = sourceNow(string(f.Path)); !ok {
-				continue
+	for _, f := range reply.Imported {
+		switch {
+		case slices.Contains(reload, f.Path): // it was restored to what it was
+		case here:
+			p.sources[string(f.Path)] = source{f.MTime, f.Size}
+		default:
+			p.copied = append(p.copied, string(f.Path))
+		}
+	}
+	for _, path := range reload {
+		if _, has := p.sources[string(path)]; has {
+			p.sources[string(path)] = source{}
+		}
+	}
+}
+
+// learnCopied looks at the files that processes on other hosts have imported since the last time: their copies have times of their own.
+func learnCopied(known []*process) {
+	now := map[string]source{}
+	for _, p := range known {
+		p.sourcesMu.Lock()
+		copied := p.copied
+		p.copied = nil
+		p.sourcesMu.Unlock()
+		for _, path := range copied {
+			if _, looked := now[path]; !looked {
+				now[path], _ = sourceNow(path)
 			}
 		}
-		p.sources[string(f.Path)] = s
+		p.sourcesMu.Lock()
+		for _, path := range copied {
+			if is := now[path]; is != (source{}) {
+				p.sources[path] = is
+			}
+		}
+		p.sourcesMu.Unlock()
 	}
 }

@@ -65,6 +65,10 @@ type run struct {
 	stop   context.CancelFunc
 	change chan struct{} // capacity 1: the last part has ended, or one has died
 
+	looked bool              // for edited files
+	edits  map[string]source // these, as they were then
+	reload []wire.Path       // likewise, in order; never changed once a process has it
+
 	see  string        // whose output a view shows
 	seen ranklist.List // the same, where only the pool has told it; else zero
 
@@ -416,6 +420,9 @@ func (r *run) runOn(ns namespace) (event.Status, string) {
 	abandoned := r.await(all, parts)
 	stopLooking()
 	r.tracePhase("processes run")
+	if r.req.Autoreload {
+		learnCopied(r.e.known(procs))
+	}
 	if len(abandoned) > 0 {
 		// From here on nobody waits for the answers.
 		r.e.endCommands(func(c *command) bool { return c.giver == r })
@@ -480,7 +487,7 @@ func list(names []string) string {
 func (r *run) prepare(ns namespace, procs []Process) *ranks.PreparedRequest {
 	code := wire.ExecuteRequest{
 		Code: r.req.Code, StoreHistory: true, Path: wire.Path(r.req.Path), Line: r.req.Line, Run: r.id,
-		Args: r.req.Args, Autoreload: r.req.Autoreload, Reload: r.edited(procs),
+		Args: r.req.Args, Autoreload: r.req.Autoreload, Reload: r.reloads(procs),
 	}
 	switch {
 	case r.req.Transfer != nil:

@@ -343,6 +343,7 @@ type ExecuteReply struct {
 	PeakMemory     int64             `json:"peak_memory,omitempty"` // bytes of GPU memory that torch had allocated at most meanwhile; 0: there is no GPU
 	Groups         map[string]uint64 `json:"groups,omitempty"`      // if the rank has joined process groups: how many collectives each group was asked for
 	Imported       []Imported        `json:"imported,omitempty"`    // with Autoreload: since the last such reply
+	Reloaded       bool              `json:"reloaded,omitempty"`    // all of Reload were tried; false: none counts as reloaded
 }
 
 // Imported is a source file of the project, as it was when it was imported.

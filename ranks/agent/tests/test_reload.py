@@ -25,11 +25,12 @@ def test_reload(local, module):
     stat = os.stat(module)
     assert (imported["mtime"], imported["size"]) == (stat.st_mtime, stat.st_size)
     assert not any("json" in one["path"] or "site-packages" in one["path"] for one in result.content["imported"])
-    assert "imported" not in local.run("1", autoreload=True).content
+    assert not local.run("1", autoreload=True).content.keys() & {"imported", "reloaded"}
 
     module.write_text(module.read_text().replace("old", "newer"))
     result = local.run("print(f(), edited.f(), c.m())", autoreload=True, reload=[str(module)])
     assert result.text() == "newer newer newer\n"
+    assert result.content["reloaded"] is True
     (again,) = result.content["imported"]
     assert again["size"] == os.stat(module).st_size
 
@@ -45,6 +46,8 @@ def test_a_reload_can_be_interrupted(local, module):
     request = local.start("print('unreached')", reload=[str(module)])
     local.wait_output("begun")
     local.ask("interrupt_request", {"parent": request})
-    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+    content = local.finish(request).content
+    assert content["ename"] == "KeyboardInterrupt"
+    assert "reloaded" not in content
     result = local.run("print(edited.f())")
     assert result.text() == "old\n", result.messages

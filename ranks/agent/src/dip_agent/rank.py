@@ -326,6 +326,8 @@ class _Process:
             mending.learn(groups)
         if message.content.get("autoreload") and (imported := reload.news()):
             reply["imported"] = imported
+        if reload.was_done():
+            reply["reloaded"] = True
         if self._surroundings is not None:
             self._tell_surroundings()
         if moments is not None:

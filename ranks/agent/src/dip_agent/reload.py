@@ -21,6 +21,7 @@ _LIBRARIES = tuple(
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 _imported: dict[str, tuple[float, int]] = {}  # time and size of files, by path, that the server was not told of
+_reloaded = False  # since the server was told last
 _old: dict[Any, Any] = {}  # IPython's: functions and classes of earlier versions, which it brings up to date
 
 
@@ -46,13 +47,22 @@ def news() -> list[dict[str, Any]]:
     return told
 
 
+def was_done() -> bool:
+    """Return whether a reload has come to its end since the last call."""
+    global _reloaded
+    done, _reloaded = _reloaded, False
+    return done
+
+
 def reload(paths: Iterable[str]) -> None:
     """Reload the modules of source files. One that fails keeps what it had, and the user is told."""
+    global _reloaded
     wanted = set(paths)
     # A module is there before those that it imports: what others need comes first this way.
     for name, module in reversed(list(sys.modules.items())):
         if name != "__main__" and isinstance(module, ModuleType) and getattr(module, "__file__", None) in wanted:
             _reload(name, module)
+    _reloaded = True
 
 
 def _reload(name: str, module: ModuleType) -> None:
