@@ -1,6 +1,7 @@
 /** The pages of the results: what they may load, and where from. */
 import { randomBytes } from 'node:crypto';
 import * as vscode from 'vscode';
+import { pageText } from './pageText';
 
 /** Whether outputs may use the network. */
 export function networkAllowed(): boolean {
@@ -24,27 +25,13 @@ export function page(
 ): string {
   const nonce = randomBytes(16).toString('base64');
   const url = (...parts: string[]): string => webview.asWebviewUri(vscode.Uri.joinPath(bundle, ...parts)).toString();
-  const network = networkAllowed();
-  const from = network ? ' https:' : '';
-  const policy = [
-    `default-src 'none'`,
-    `script-src 'nonce-${nonce}'${from}`,
-    `style-src ${webview.cspSource} 'unsafe-inline'${from}`,
-    `img-src data: blob:${from}`,
-    `media-src data: blob:${from}`,
-    `font-src data:${from}`,
-    `connect-src ${webview.cspSource}${network ? ' https: wss:' : ''}`,
-  ].join('; ');
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${title}</title>
-<link rel="stylesheet" href="${url('results.css')}">
-</head>
-<body>
-<script nonce="${nonce}" src="${url(`${name}.js`)}" data-renderers="${url('renderers')}" data-network="${String(network)}"></script>
-</body>
-</html>`;
+  return pageText({
+    nonce,
+    source: webview.cspSource,
+    network: networkAllowed(),
+    title,
+    style: url('results.css'),
+    script: url(`${name}.js`),
+    renderers: url('renderers'),
+  });
 }
