@@ -56,6 +56,11 @@ export function problem(error: unknown): string {
   return text.replace(/^dip\.\w+: /, '');
 }
 
+/** Text for a message or a prompt, in which VS Code makes links of `[text](command:…)`: it may quote code, and a click must not run what that says. */
+export function said(text: string): string {
+  return text.replaceAll('](', '] (');
+}
+
 /** Names as a person types them: separated by blanks or commas. Undefined if one cannot be the name of a variable. */
 export function parseNames(text: string): string[] | undefined {
   const names = text.split(/[\s,]+/).filter((name) => name !== '');

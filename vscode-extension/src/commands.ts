@@ -14,6 +14,7 @@ import type { TargetCommand } from './cells/names';
 import { folderOf } from './pool/focus';
 import { workspaceOf } from './pool/rows';
 import { hostsInPool, LOCAL, type OnHost, whose } from './ranks';
+import { showMessage } from './messages';
 import type { Run } from './runs';
 import { isOurs, type Server } from './server';
 import { askSession, askSessionName, confirmStop } from './sessions/ask';
@@ -54,7 +55,7 @@ export function registerCommands(server: Server, around: Surroundings): vscode.D
 async function tellProblem(error: unknown): Promise<void> {
   const trust = 'Manage Workspace Trust';
   const ways = vscode.workspace.isTrusted ? [] : [trust];
-  if ((await vscode.window.showErrorMessage(problem(error), ...ways)) === trust) {
+  if ((await showMessage('error', problem(error), ...ways)) === trust) {
     await vscode.commands.executeCommand('workbench.trust.manage');
   }
 }

@@ -1,5 +1,6 @@
 /** Asks the user for what code wants to be typed: `input()` and `getpass()`. */
 import * as vscode from 'vscode';
+import { said } from './arguments';
 import type { DipEvent, InputAnswer, InputParams } from './generated/server';
 import { whose } from './ranks';
 
@@ -68,7 +69,7 @@ function type(
     }
     const box = vscode.window.createInputBox();
     box.title = title;
-    box.prompt = prompt;
+    box.prompt = said(prompt);
     box.password = password;
     box.ignoreFocusOut = true; // a look at the code closes no question
     box.buttons = buttons;

@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import type { MessageActionItem, ShowMessageRequestParams } from 'vscode-languageclient/node';
 import { MessageType } from 'vscode-languageclient/node';
+import { type Kind, showMessage } from './messages';
 
 /** Asks the user something, and gives the answer; null for none. */
 export type Ask = (
@@ -23,12 +24,6 @@ export class Questions implements vscode.Disposable {
 
   readonly ask: Ask = async (question, takenBack) => {
     const { type, message, actions = [] } = question;
-    const show =
-      type === MessageType.Error
-        ? vscode.window.showErrorMessage
-        : type === MessageType.Warning
-          ? vscode.window.showWarningMessage
-          : vscode.window.showInformationMessage;
     const over = new Promise<undefined>((resolve) => {
       takenBack.onCancellationRequested(() => {
         resolve(undefined);
@@ -37,7 +32,7 @@ export class Questions implements vscode.Disposable {
     this.open.add(question);
     this.update();
     try {
-      return (await Promise.race([show<MessageActionItem>(message, ...actions), over])) ?? null;
+      return (await Promise.race([showMessage<MessageActionItem>(kindOf(type), message, ...actions), over])) ?? null;
     } finally {
       this.open.delete(question);
       this.update();
@@ -57,4 +52,9 @@ export class Questions implements vscode.Disposable {
       this.item.hide();
     }
   }
+}
+
+/** How a message of the server is shown. */
+export function kindOf(type: MessageType): Kind {
+  return type === MessageType.Error ? 'error' : type === MessageType.Warning ? 'warning' : 'information';
 }

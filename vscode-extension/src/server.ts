@@ -10,6 +10,7 @@ import {
   type LanguageClientOptions,
   NotificationType0,
   RevealOutputChannelOn,
+  ShowMessageNotification,
   ShowMessageRequest,
   type StaticFeature,
 } from 'vscode-languageclient/node';
@@ -31,7 +32,8 @@ import type {
   SplitParams,
 } from './generated/server';
 import { askInput } from './input';
-import type { Ask } from './questions';
+import { showMessage } from './messages';
+import { type Ask, kindOf } from './questions';
 import { Restarts } from './restarts';
 import { ending, serverPath, startServer } from './serverPath';
 import type { Sessions } from './sessions/sessions';
@@ -292,6 +294,9 @@ export class Server implements vscode.Disposable {
       options,
     );
     client.onRequest(ShowMessageRequest.type, this.ask); // instead of the client's own
+    client.onNotification(ShowMessageNotification.type, ({ type, message }) => {
+      void showMessage(kindOf(type), message); // likewise
+    });
     client.onNotification('dip/event', (event: DipEvent) => {
       this.eventEmitter.fire(event);
     });
@@ -355,9 +360,7 @@ export class Server implements vscode.Disposable {
     const show = 'Show Log';
     const start = 'Restart Server';
     const ways = restart ? [start, show] : [show];
-    const asked =
-      how === 'error' ? vscode.window.showErrorMessage(text, ...ways) : vscode.window.showWarningMessage(text, ...ways);
-    void asked.then((chosen) => {
+    void showMessage(how, text, ...ways).then((chosen) => {
       if (chosen === show) {
         this.log.show();
       } else if (chosen === start) {

@@ -1,5 +1,7 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { fill, parseNames, problem } from '../src/arguments';
+import { fill, parseNames, problem, said } from '../src/arguments';
 
 const start = { line: 3, character: 0 };
 const end = { line: 4, character: 2 };
@@ -37,4 +39,29 @@ test('names are typed with blanks or commas between them', () => {
   expect(parseNames('')).toEqual([]);
   expect(parseNames('model.weight')).toBeUndefined();
   expect(parseNames('2x')).toBeUndefined();
+});
+
+describe('messages and prompts', () => {
+  const link = '[details](command:workbench.action.terminal.sendSequence?%7B%7D)';
+  // How VS Code finds links in them.
+  const links = /\[([^\]]+)\]\(((?:https?:\/\/|command:|file:)[^)\s]+)(?: (["'])(.+?)(\3))?\)/i;
+
+  test('make no links of what they quote', () => {
+    expect(link).toMatch(links);
+    expect(said(`ValueError: ${link}`)).not.toMatch(links);
+    expect(said('train(x)[0] (y)')).toBe('train(x)[0] (y)');
+  });
+
+  test('are all shown by what sees to that', () => {
+    const root = path.join(import.meta.dirname, '../src');
+    const bare = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+      (file) =>
+        file.endsWith('.ts') &&
+        file !== 'messages.ts' &&
+        /\.show(Error|Warning|Information)Message\b|\.prompt = (?!said\()/.test(
+          readFileSync(path.join(root, file), 'utf8'),
+        ),
+    );
+    expect(bare).toEqual([]);
+  });
 });

@@ -682,6 +682,4 @@ it('tells of the end of a run that took long, of a cell as of anything else', ()
     expect(end(run, 3600, 'ok')).toBeUndefined();
   }
   expect(end('a', 3600, 'skipped')).toBeUndefined();
-  runs.apply({ event: 'run_started', run: 'e', target: 'local', see: 'all', cell: 5, title: '[x](command:y)' });
-  expect(end('e', 61, 'ok')?.text).not.toContain('](');
 });

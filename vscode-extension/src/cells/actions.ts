@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
 import type { CellInfo } from '../generated/server';
+import { showMessage } from '../messages';
 import { isOurs, type Server } from '../server';
 import {
   type Change,
@@ -105,7 +106,7 @@ class Actions {
   /** Does something after everything asked for before it: pressing a key three times means three cells. */
   inTurn(act: () => Promise<void>): Promise<void> {
     this.last = this.last.then(act).catch((error: unknown) => {
-      void vscode.window.showErrorMessage(problem(error));
+      void showMessage('error', problem(error));
     });
     return this.last;
   }

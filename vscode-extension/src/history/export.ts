@@ -1,6 +1,8 @@
 /** The command that makes a notebook, a page or a script of a file. */
 import * as path from 'node:path';
 import * as vscode from 'vscode';
+import { problem } from '../arguments';
+import { showMessage } from '../messages';
 import { inNotebook, isOurs, type Server } from '../server';
 
 interface Format extends vscode.QuickPickItem {
@@ -25,7 +27,7 @@ export function registerExport(server: Server): vscode.Disposable {
     try {
       await exportActive(server);
     } catch (error) {
-      void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+      void showMessage('error', problem(error));
     }
   });
 }
@@ -58,7 +60,7 @@ async function exportActive(server: Server): Promise<void> {
     force: true,
   });
   const open = 'Open';
-  if ((await vscode.window.showInformationMessage(`Exported to ${file}`, open)) === open) {
+  if ((await showMessage('information', `Exported to ${file}`, open)) === open) {
     const uri = vscode.Uri.file(file);
     await (format.format === 'html'
       ? vscode.env.openExternal(uri)

@@ -1,6 +1,8 @@
 /** The History view: what has run, in sessions that live and in earlier ones. */
 import * as vscode from 'vscode';
+import { problem } from '../arguments';
 import type { PastRun, RunsArgs } from '../generated/server';
+import { showMessage } from '../messages';
 import type { Runs } from '../runs';
 import { isOurs, type Server } from '../server';
 import {
@@ -50,7 +52,7 @@ export class HistoryView
         try {
           await act(run);
         } catch (error) {
-          void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+          void showMessage('error', problem(error));
         }
       });
     this.subscription = vscode.Disposable.from(

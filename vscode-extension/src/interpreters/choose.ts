@@ -2,6 +2,7 @@
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
+import { showMessage } from '../messages';
 import { isOurs, type Server } from '../server';
 import { rows, settingOf } from './rows';
 
@@ -17,7 +18,7 @@ export function registerChoice(server: Server): vscode.Disposable {
     try {
       await choose(server);
     } catch (error) {
-      void vscode.window.showErrorMessage(problem(error));
+      void showMessage('error', problem(error));
     }
   });
 }

@@ -1,5 +1,6 @@
 /** Files of `# %%` cells as notebooks, for those who ask for it: the text editor stays the usual one. Outputs are not written. */
 import * as vscode from 'vscode';
+import { showMessage } from '../messages';
 import type { Server } from '../server';
 import { type Around, cellsOf, textOf, type Written } from './percent';
 
@@ -22,7 +23,7 @@ export function registerPercent(server: Server): vscode.Disposable {
       const file = uri ?? document?.uri;
       const open = vscode.workspace.textDocuments.find((other) => other.uri.toString() === file?.toString());
       if (file?.scheme !== 'file') {
-        void vscode.window.showErrorMessage('A notebook needs a file: save this one first.');
+        void showMessage('error', 'A notebook needs a file: save this one first.');
       } else if (!open?.isDirty || (await open.save())) {
         await vscode.commands.executeCommand('vscode.openWith', file, percentType);
       }

@@ -1,6 +1,7 @@
 /** Asks before a command ends processes that hold variables. */
 import * as vscode from 'vscode';
 import type { CommandName } from '../generated/server';
+import { confirmed } from '../messages';
 import type { Server } from '../server';
 import type { Focus } from './focus';
 import { ends, question } from './losses';
@@ -30,6 +31,6 @@ export function confirmLosses(server: Server, pools: Pools, focus: Focus): Confi
       return true;
     }
     const { text, detail, action } = asked;
-    return (await vscode.window.showWarningMessage(text, { modal: true, detail }, action)) === action;
+    return confirmed(text, detail, action);
   };
 }

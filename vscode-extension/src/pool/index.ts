@@ -1,7 +1,9 @@
 /** The pool: the status-bar item and its menu, the Ranks and the Variables view. */
 import * as vscode from 'vscode';
+import { problem } from '../arguments';
 import type { DipEvent, HangEvent, WorkspaceStatus } from '../generated/server';
 import { Alarms } from '../hangs';
+import { showMessage } from '../messages';
 import type { Runs } from '../runs';
 import type { Server } from '../server';
 import type { Sessions } from '../sessions/sessions';
@@ -155,7 +157,7 @@ export class Pool implements vscode.Disposable {
     }
     const free = 'Free ranks';
     const show = 'Show stacks';
-    const chosen = await vscode.window.showWarningMessage(`hang? ${text}`, free, show);
+    const chosen = await showMessage('warning', `hang? ${text}`, free, show);
     if (chosen === free) {
       await vscode.commands.executeCommand('dip.free', { run });
     } else if (chosen === show) {
@@ -212,17 +214,14 @@ function notifyAfter(): number {
 
 async function tellEnd({ text, good, run }: Ended): Promise<void> {
   const show = 'Show output';
-  const chosen = good
-    ? await vscode.window.showInformationMessage(text, show)
-    : await vscode.window.showErrorMessage(text, show);
-  if (chosen === show) {
+  if ((await showMessage(good ? 'information' : 'error', text, show)) === show) {
     await vscode.commands.executeCommand('dip.showOutput', { run });
   }
 }
 
 async function tellFailure(text: string): Promise<void> {
   const show = 'Show output';
-  if ((await vscode.window.showErrorMessage(text, show)) === show) {
+  if ((await showMessage('error', text, show)) === show) {
     await vscode.commands.executeCommand('dip.showChannel');
   }
 }
@@ -233,7 +232,7 @@ function command(name: string, act: (...args: never[]) => unknown): vscode.Dispo
     try {
       await act(...args);
     } catch (error) {
-      void vscode.window.showErrorMessage(error instanceof Error ? error.message : String(error));
+      void showMessage('error', problem(error));
     }
   });
 }

@@ -22,6 +22,6 @@ export function ended(event: DipEvent, run: Pick<Run, 'id' | 'event'> | undefine
   const what = cell === undefined ? (title ?? 'A run') : ['Cell', cell, name].filter((part) => part !== '').join(' ');
   const how = { ok: 'has ended', error: 'has failed', interrupted: 'was interrupted', died: 'has died' }[event.status];
   const why = event.reason ? `: ${event.reason}` : '';
-  const text = `${what} ${how} after ${duration(event.seconds)}${why}`.replaceAll('](', '] ('); // a title must not become a link
+  const text = `${what} ${how} after ${duration(event.seconds)}${why}`;
   return { text, good: event.status === 'ok', run: run.id };
 }

@@ -1,5 +1,7 @@
 /** Rich output as files. */
 import * as vscode from 'vscode';
+import { problem } from '../arguments';
+import { showMessage } from '../messages';
 import type { Rich } from '../timeline';
 
 /** What files of a MIME type are called, and whether their value is base64. The first that an output has is the one that is saved. */
@@ -44,8 +46,6 @@ export async function saveFile(name: string, content: Uint8Array): Promise<void>
     await vscode.workspace.fs.writeFile(uri, content);
     vscode.window.setStatusBarMessage(`Dip: saved ${uri.fsPath}`, 5000);
   } catch (error) {
-    void vscode.window.showErrorMessage(
-      `Dip: ${uri.fsPath} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    void showMessage('error', `Dip: ${uri.fsPath} cannot be written: ${problem(error)}`);
   }
 }

@@ -4,6 +4,7 @@ import * as path from 'node:path';
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
 import { cellAt } from '../cells/places';
+import { showMessage } from '../messages';
 import { hostsOf, whose } from '../ranks';
 import type { Run, Runs } from '../runs';
 import { isOurs, type Server } from '../server';
@@ -219,7 +220,7 @@ export class ResultsView implements vscode.WebviewViewProvider, vscode.Disposabl
     try {
       await this.server.execute('dip.runCode', { code, ...(target !== '' && { target }), ...where() });
     } catch (error) {
-      void vscode.window.showErrorMessage(problem(error));
+      void showMessage('error', problem(error));
     }
   }
 

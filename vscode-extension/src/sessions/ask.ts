@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import type { ListedSession } from '../generated/server';
 import { problem } from '../arguments';
+import { confirmed, showMessage } from '../messages';
 import type { Server } from '../server';
 import type { Tie } from './sessions';
 import { journals } from './journals';
@@ -46,7 +47,7 @@ export async function askSession(server: Server, title: string, where: Where): P
         await (button === log ? showFile(item.session.log ?? '') : stopSession(server, item.session));
       }
     } catch (error) {
-      void vscode.window.showErrorMessage(problem(error));
+      void showMessage('error', problem(error));
     }
   });
   const chosen = new Promise<Row | undefined>((resolve) => {
@@ -124,7 +125,7 @@ async function confirm(session: ListedSession): Promise<boolean> {
   }
   const { text, detail } = asked;
   const action = 'End session';
-  return (await vscode.window.showWarningMessage(text, { modal: true, detail }, action)) === action;
+  return confirmed(text, detail, action);
 }
 
 function row(session: ListedSession): Row {
