@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from harness import wait_until
 from server import PATH
+
+from dip_agent.tasks import Tasks
 
 TICKS = """
 import asyncio, os
@@ -94,3 +98,60 @@ await asyncio.sleep(0)
     local.send("shutdown_request", {"restart": False, "wait": True})
     local.wait(lambda m: m.type == "shutdown_reply", "shutdown_reply")
     assert "cleaned up\n" in local.text()
+
+
+BLOCKING = """
+import asyncio, time
+async def block(catching=False):
+    try:
+        await asyncio.sleep(0 if not catching else 1000)
+    except asyncio.CancelledError:
+        pass
+    print("blocks", flush=True)
+    while True:
+        time.sleep(0.01)
+"""
+
+
+def test_an_interrupt_of_a_cell_that_a_task_keeps_waiting_ends_the_task(local):
+    local.run(BLOCKING + "task = asyncio.create_task(block())", PATH)
+    local.wait_output("blocks")
+    request = local.start("print('begun')")
+    local.ask("interrupt_request", {"parent": ""})
+    local.ask("interrupt_request", {"parent": request})
+    assert local.finish(request).status == "aborted"
+    assert local.run("print(task.done())").text("stdout") == "True\n"
+    assert "KeyboardInterrupt" in local.text("stderr")
+
+
+def test_another_interrupt_ends_a_task_that_blocks_as_it_is_cancelled(local):
+    local.run(BLOCKING + "task = asyncio.create_task(block(True))\nawait asyncio.sleep(0)", PATH)
+    request = local.start("print('begun', flush=True)\ntime.sleep(100)", PATH)
+    local.wait_output("begun")
+    local.ask("interrupt_request", {"parent": request})
+    local.wait_output("blocks")
+    local.ask("interrupt_request", {"parent": request})
+    assert local.finish(request).content["ename"] == "KeyboardInterrupt"
+    assert local.run("print(task.done())").text("stdout") == "True\n"
+
+
+def test_many_tasks_are_not_all_looked_at_whenever_one_ends(monkeypatch):
+    calls, wait = [], asyncio.wait
+    monkeypatch.setattr(
+        asyncio, "wait", lambda awaited, **options: calls.append(len(awaited)) or wait(awaited, **options)
+    )
+    tasks = Tasks(print)
+    loop = tasks.loop()
+    try:
+        ends = [loop.create_task(asyncio.sleep(number / 10_000)) for number in range(200)]
+        tasks.between(lambda wake: None, lambda: False)
+        assert all(task.done() for task in ends)
+        assert calls == [1]
+        # Those that a factory of the user's makes are waited for, too.
+        loop.set_task_factory(None)
+        other = loop.create_task(asyncio.sleep(0.01))
+        tasks.between(lambda wake: None, lambda: False)
+        assert other.done()
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)

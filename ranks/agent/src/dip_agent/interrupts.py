@@ -36,6 +36,8 @@ class Interrupts:
         self._wanted: set[str] = set()  # requests that are to be interrupted, queued ones included
         self._own = 0  # signals that `request` has sent and our handler has not seen
         self._seen = True  # our handler has run since `request` sent the last signal
+        self._late = False  # a request that waits was interrupted, and nobody has looked yet whether a task keeps it
+        self._background = False  # tasks of asyncio go on while no request runs
         self._missed = False  # our handler has run where nothing can be raised
         self._main = threading.get_ident()
         self._held = 0
@@ -65,9 +67,13 @@ class Interrupts:
                 self._wanted.add(running)
             elif parent in self._queued:
                 self._wanted.add(parent)
+                self._late = self._late or group
                 return
             else:
                 return
+        self._send(group)
+
+    def _send(self, group: bool) -> None:
         self._own += 1
         self._seen = False
         if group:
@@ -80,7 +86,14 @@ class Interrupts:
 
         Python runs a handler between two bytecodes. A signal that comes just before a system call that waits does not
         end the wait, nor does one that another thread takes. Whether a handler of the user's has run is not known.
+
+        A task that goes on between cells should have let a request begin by now. If it has not, and the request is to
+        be interrupted, the task is.
         """
+        late, self._late = self._late, False
+        if late and self._keeps_waiting():
+            self._send(group=True)
+            return True
         if self._seen:
             return False
         if getsignal(_NUDGE) is self._nudged:
@@ -132,6 +145,18 @@ class Interrupts:
             with self._lock:
                 self._wanted.discard(request)
 
+    @contextlib.contextmanager
+    def background(self) -> Iterator[None]:
+        """Let tasks go on while no request runs. An interrupt of a request that they keep from it strikes them."""
+        self._background = True
+        try:
+            yield
+        finally:
+            self._background = False
+
+    def _keeps_waiting(self) -> bool:
+        return self._background and not self._queued.isdisjoint(self._wanted)
+
     def hold(self) -> None:
         """Put KeyboardInterrupt off until `release`. Calls nest. On other threads this does nothing."""
         if threading.get_ident() == self._main:
@@ -161,11 +186,12 @@ class Interrupts:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         own, self._own = self._own > 0, max(0, self._own - 1)
-        if self.running is not None and _in_destructor(frame):
+        in_background = self.running is None and self._keeps_waiting()
+        if (in_background or self.running is not None) and _in_destructor(frame):
             self._missed = True
             return
         self._seen, self._missed = True, False
-        if self.running is not None and not (own and self.running not in self._wanted):
+        if in_background or (self.running is not None and not (own and self.running not in self._wanted)):
             self._strike()  # otherwise the signal was meant for a request that has ended meanwhile
 
     def _on_nudge(self, signum: int, frame: FrameType | None) -> None:

@@ -318,7 +318,7 @@ class _Process:
         if peak := self._peaks.end():
             reply["peak_memory"] = peak
         if reply.get("ename") == "KeyboardInterrupt":
-            self._shell.tasks.cancel()
+            self._cancel_tasks(message.id)
         elif self._gpu is not None:
             self._gpu.free_if_changed()
         if self._spec.rank is not None and (groups := collectives.counts()):
@@ -333,6 +333,17 @@ class _Process:
         if moments is not None:
             moments.replied = time.monotonic_ns()
         self._reply(message, "execute_reply", reply)
+
+    def _cancel_tasks(self, request: str) -> None:
+        """Cancel what goes on between cells. Another interrupt of the request ends a task that does not let itself."""
+        try:
+            try:
+                if self._interrupts.begin(request):
+                    self._shell.tasks.cancel()
+            finally:
+                self._interrupts.end()
+        except KeyboardInterrupt:
+            pass
 
     def _about_to_run(self, moments: Moments | None) -> Callable[[], None]:
         """Return what the shell is to call just before the user's first line runs."""

@@ -23,6 +23,8 @@ class Tasks:
         """`show` shows the exception of a task that nobody awaits."""
         self._show = show
         self._loop: asyncio.AbstractEventLoop | None = None  # made when it is first needed
+        self._live = 0  # tasks of the loop that have not ended
+        self._quiet: asyncio.Future[None] | None = None  # ends `between`
 
     def install(self) -> None:
         """Have `asyncio.create_task` work outside of a loop, as it does in a notebook."""
@@ -41,7 +43,7 @@ class Tasks:
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop."""
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.new_event_loop()
+            self._loop, self._live = asyncio.new_event_loop(), 0
             self._loop.set_task_factory(self._make)
             asyncio.set_event_loop(self._loop)
         return self._loop
@@ -73,17 +75,18 @@ class Tasks:
         loop = self.loop()
 
         async def until() -> None:
-            done = loop.create_future()
+            done = self._quiet = loop.create_future()
             waking(lambda: loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None)))
             try:
                 while not wanted() and not done.done() and (tasks := self._all()):
-                    await asyncio.wait([done, *tasks], return_when=asyncio.FIRST_COMPLETED)
+                    # `_ended` sees the end of the last one. It knows of none that a factory of the user's has made.
+                    await asyncio.wait([done] if self._live else [done, *tasks], return_when=asyncio.FIRST_COMPLETED)
                 for _ in range(3):  # `_ended`, who awaits a task that has failed, and `_look`, each have their turn
                     await asyncio.sleep(0)
             finally:
                 waking(None)
 
-        task = loop.create_task(until())
+        task = asyncio.Task(until(), loop=loop)  # not counted
         try:
             loop.run_until_complete(task)
         except BaseException:  # of a task: KeyboardInterrupt, SystemExit; or somebody has stopped the loop
@@ -118,10 +121,14 @@ class Tasks:
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Task[Any]:
         task = asyncio.Task(coro, loop=loop, **options)
+        self._live += 1
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._live -= 1
+        if not self._live and self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
         if not task.cancelled() and task._log_traceback:
             self._loop.call_soon(self._look, task)  # first, those who await it go on
 

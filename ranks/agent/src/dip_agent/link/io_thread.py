@@ -46,6 +46,7 @@ class IOThread(threading.Thread):
         self._path = path
         self._key = key
         self._output = output
+        self._interrupts = interrupts
         self._lifeline = lifeline
         self._turn = threading.Lock()
         self._channel: Channel  # set by the I/O thread before `_bound`, then used under the turn
@@ -84,7 +85,8 @@ class IOThread(threading.Thread):
             if mailbox.requests:
                 return mailbox.requests[0]
             if goes_on:
-                self.tasks.between(mailbox.set_waking, mailbox.has_requests)
+                with self._interrupts.background():
+                    self.tasks.between(mailbox.set_waking, mailbox.has_requests)
             else:
                 mailbox.wait()
 
