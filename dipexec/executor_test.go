@@ -356,6 +356,30 @@ func TestInterruptedAfterFailure(t *testing.T) {
 	}
 }
 
+// A rank has failed by itself also if the interrupt comes before its reply.
+func TestInterruptedBetweenFailureAndReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := newFakePool(2)
+		e, _ := start(t, Options{Pool: pool})
+		id := mustStart(t, e, Request{Target: target(t, "remote")})
+		for i, p := range pool.ranks {
+			x := p.next()
+			if i == 1 {
+				x.h.Happened(ranks.Failure{EName: "ValueError"})
+			}
+			p.mu.Lock()
+			p.interrupt = func(string) { x.h.Done(&wire.ExecuteReply{Status: wire.Status{Status: "error"}}, nil) }
+			p.mu.Unlock()
+		}
+		_ = e.Cancel(id)
+		endsAs(t, e, id, "interrupted: rank 1: ValueError; rank 0 was then interrupted")
+		r := mustWait(t, e, id)
+		if r.Parts[0].Status != event.StatusInterrupted || r.Parts[1].Status != event.StatusError {
+			t.Errorf("report %+v", r)
+		}
+	})
+}
+
 // Code that goes on after the interrupt, or to its end, still counts as timed out.
 func TestTimeoutOfCodeThatEndsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

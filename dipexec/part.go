@@ -32,6 +32,8 @@ type part struct {
 	kept  journal.Output // keeps the process's output
 	heard bool           // it has printed; kept only for the trace
 
+	erred bool // its code had failed before anything was interrupted; belongs to the goroutine that tells what happens in the part
+
 	own  outcome                 // until it is sent, belongs to the goroutine that tells what happens in the part; never changed after that
 	sent atomic.Pointer[outcome] // the outcome for the run: own, or the run's for a part that it has given up; nil: the part goes on
 }
@@ -199,6 +201,7 @@ func (pt *part) exception(f ranks.Failure) {
 	if pt.sent.Load() == nil { // otherwise it comes too late for the outcome
 		pt.own.failure = ev
 		if pt.r.why.Load() == nil {
+			pt.erred = true
 			pt.r.failed.CompareAndSwap(nil, pt)
 		}
 	}
@@ -225,7 +228,7 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	default:
 		pt.proc.hasImported(reply, pt.r.reload)
 		o.count, o.peak = reply.ExecutionCount, max(reply.PeakMemory, 0)
-		if ev.Status = pt.r.partStatus(reply); ev.Status == event.StatusError {
+		if ev.Status = pt.status(reply); ev.Status == event.StatusError {
 			o.exit = reply.ExitCode
 		}
 		var end *partEnd // none if there is nothing to remember: that saves an allocation for each rank of each cell
@@ -257,13 +260,13 @@ func (pt *part) Done(reply *wire.ExecuteReply, err error) {
 	pt.send(death)
 }
 
-// partStatus tells what a reply means: any exception in an interrupted run counts as the interrupt's, whatever the code made of
-// the KeyboardInterrupt.
-func (r *run) partStatus(reply *wire.ExecuteReply) event.Status {
+// status tells what a reply means: any exception in an interrupted run counts as the interrupt's, whatever the code made of the KeyboardInterrupt, unless
+// it came first.
+func (pt *part) status(reply *wire.ExecuteReply) event.Status {
 	switch {
 	case reply.Status.Status == "ok":
 		return event.StatusOK
-	case reply.Status.Status == "aborted", r.why.Load() != nil:
+	case reply.Status.Status == "aborted", pt.r.why.Load() != nil && !pt.erred:
 		return event.StatusInterrupted
 	default:
 		return event.StatusError

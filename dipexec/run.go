@@ -711,7 +711,7 @@ func (r *run) firstFailed(first *part, parts []*part, timedOut bool) string {
 	if f.Line > 0 {
 		text += fmt.Sprintf(" (%s:%d)", filepath.Base(string(f.Path)), f.Line)
 	}
-	others := slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p.outcome().status != event.StatusInterrupted })
+	others := slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return p == first || p.outcome().status != event.StatusInterrupted })
 	if len(others) == 0 {
 		return text
 	}
