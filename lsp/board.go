@@ -265,9 +265,11 @@ func (b *board) record(w *workspace, ev event.Event, met *Run) change {
 		return cellChange(r)
 	}
 	r.before = nil
-	if parent := b.runs[r.Parent]; parent != nil && ev.Head().Kind == event.KindRankState {
-		who, _ := ev.Head().Who()
-		parent.Ask(who)
+	if state, ok := ev.(*event.RankState); ok && state.State == event.StateBusy { // a later state may tell of the process's end
+		if parent := b.runs[r.Parent]; parent != nil {
+			who, _ := ev.Head().Who()
+			parent.Ask(who)
+		}
 	}
 	if len(r.Hangs) > 0 || len(r.Inputs) > 0 {
 		b.hung[r.ID] = r

@@ -401,6 +401,26 @@ func TestBoardHangs(t *testing.T) {
 	is()
 }
 
+// What a cell has asked for on the ranks is lost with these, also if the run that it has asked for ends only after the pool has.
+func TestBoardLosesNested(t *testing.T) {
+	f := newBoardFixture(t, "# %%\nx\n")
+	cell := f.doc().IDs()[0]
+	f.ran("r", 1)
+	state := func(s string) {
+		f.events(&event.RankState{Header: head(event.KindRankState, "child", 0), State: s})
+	}
+	f.events(&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "r"}},
+		&event.RunStarted{Header: event.Header{Kind: event.KindRunStarted, Run: "child"}, Parent: "r"})
+	state(event.StateBusy)
+	f.events(&event.PoolState{Header: event.Header{Kind: event.KindPoolState}, State: event.StateStopped})
+	state(event.StateStopped)
+	f.events(&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "child"}, Status: event.StatusInterrupted},
+		&event.RunFinished{Header: event.Header{Kind: event.KindRunFinished, Run: "r"}, Status: event.StatusInterrupted})
+	if r, _ := f.lastRun(boardURI, cell); r.Gone() == "" {
+		t.Errorf("nothing is lost: %+v", r.Asked)
+	}
+}
+
 // Requests to end a run are counted; those for an unknown run are not.
 func TestBoardInterrupted(t *testing.T) {
 	f := newBoardFixture(t, "# %%\nx\n")
