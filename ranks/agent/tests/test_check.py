@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
+import dip_agent
 from dip_agent import check
 from dip_agent.shell import Shell
 
@@ -98,3 +104,19 @@ def test_nothing_has_run_and_nothing_is_left(shell):
 
 def test_extensions_that_change_no_text_are_known(shell):
     assert found(shell, "%load_ext autoreload\n%autoreload 2", "x = = 1") == [(1, 11, "SyntaxError")]
+
+
+def test_the_request_is_utf_8_whatever_the_locale_says():
+    cell = {"code": "größe = 1", "path": "/a.py", "line": 1}
+    request = json.dumps(
+        {"files": [{"path": "/a.py", "cells": [cell]}], "extra_path": sys.path[1:]}, ensure_ascii=False
+    )
+    answer = subprocess.run(
+        [sys.executable, Path(dip_agent.__file__).parents[1], "check"],
+        input=request.encode(),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "iso-8859-1"},
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(answer.stdout) == {"faults": [[]]}

@@ -81,7 +81,7 @@ def _child() -> int:
 
 def _check() -> int:
     """Compile the cells of files. The request is on standard input, and the answer a line on standard output."""
-    request: dict[str, Any] = json.load(sys.stdin)
+    request: dict[str, Any] = json.load(sys.stdin.buffer)  # UTF-8, whatever the locale says
     paths.hide(*{paths.folder_of(cell["path"]) for file in request["files"] for cell in file["cells"]}, "")
     _extend_path(request["extra_path"])
     if missing := [name for name in ("IPython", "cloudpickle") if importlib.util.find_spec(name) is None]:
