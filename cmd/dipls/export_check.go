@@ -220,7 +220,8 @@ func take(ev event.Event, printed []strings.Builder, errOut io.Writer) {
 	case *event.Stream:
 		who, ok := ev.Who()
 		rank, _ := who.Rank()
-		if ok && rank < len(printed) && ev.Name == event.Stdout { // a cell may have made a larger pool; 0 for the local namespace, which prints with rank 0 in the script
+		if ok && rank < len(printed) && ev.Name == event.Stdout {
+			// 0 for the local namespace, which prints with rank 0 in the script. A cell may have made a larger pool.
 			printed[rank].WriteString(ev.Text)
 		}
 	case *event.Failure:
