@@ -17,17 +17,16 @@ type pressed struct {
 	why error // why nothing more is read; nil: it is
 }
 
-// takeKeys lets a terminal give keys as they are pressed, and no longer show them. Ctrl-C and the like are signals as before.
+// takeKeys lets a terminal give keys as they are pressed, and no longer show them. Ctrl-C and the like are signals as before, and
+// after Ctrl-Z it is as it was: a password is never shown.
 func takeKeys(in *os.File) (k *pressed, restore func(), err error) {
 	fd := int(in.Fd())
 	before, err := unix.IoctlGetTermios(fd, getTermios)
 	if err != nil {
 		return nil, nil, err
 	}
-	mode := *before
-	mode.Lflag &^= unix.ICANON | unix.ECHO
+	mode := unseen(*before)
 	mode.Iflag &^= unix.ICRNL | unix.INLCR // Enter is a carriage return, as the reader of lines wants it
-	mode.Cc[unix.VMIN], mode.Cc[unix.VTIME] = 1, 0
 	k = &pressed{in: in}
 	if k.woken, k.end, err = os.Pipe(); err != nil {
 		return nil, nil, err
@@ -36,7 +35,11 @@ func takeKeys(in *os.File) (k *pressed, restore func(), err error) {
 		k.close()
 		return nil, nil, err
 	}
-	return k, func() { _ = unix.IoctlSetTermios(fd, setTermios, before) }, nil
+	stop := onContinue(in, func() { _ = unix.IoctlSetTermios(fd, setTermios, &mode) })
+	return k, func() {
+		stop()
+		_ = unix.IoctlSetTermios(fd, setTermios, before)
+	}, nil
 }
 
 // Read implements [io.Reader].

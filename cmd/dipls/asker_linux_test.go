@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -103,6 +104,15 @@ func TestAsker(t *testing.T) {
 
 	run(cells.Local, "getpass key: ")
 	await("key: ")
+	if err := unix.IoctlSetTermios(int(end.Fd()), setTermios, &before); err != nil { // as a shell does after Ctrl-Z
+		t.Fatal(err)
+	}
+	if err := unix.Kill(os.Getpid(), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for termiosOf(t, end).Lflag&unix.ECHO != 0 && t.Context().Err() == nil {
+		runtime.Gosched()
+	}
 	press("s3cret\r")
 	if typed := await("s3cret"); strings.Contains(typed, "s3") { // which the cell prints
 		t.Errorf("shown: %q", typed)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/signal"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,13 +16,38 @@ func holdKeys(tty *os.File) (shown func() (again func()), release func()) {
 	if err != nil {
 		return func() func() { return func() {} }, func() {}
 	}
-	held := *usual
-	held.Lflag &^= unix.ICANON | unix.ECHO
-	held.Cc[unix.VMIN], held.Cc[unix.VTIME] = 1, 0
+	held := unseen(*usual)
 	set := func(mode *unix.Termios) { _ = unix.IoctlSetTermios(fd, setTermios, mode) }
 	set(&held)
 	return func() func() {
 		set(usual)
 		return func() { set(&held) }
 	}, func() { set(usual) }
+}
+
+// unseen is a terminal's mode with keys that come as they are pressed, and are not shown.
+func unseen(mode unix.Termios) unix.Termios {
+	mode.Lflag &^= unix.ICANON | unix.ECHO
+	mode.Cc[unix.VMIN], mode.Cc[unix.VTIME] = 1, 0
+	return mode
+}
+
+// onContinue does something whenever this program goes on at a terminal after Ctrl-Z, until that is stopped: the shell has given the terminal its own mode.
+func onContinue(tty *os.File, do func()) (stop func()) {
+	goesOn := make(chan os.Signal, 1)
+	signal.Notify(goesOn, unix.SIGCONT)
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for range goesOn {
+			group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+			if err != nil || group == unix.Getpgrp() { // in the background it would be stopped again
+				do()
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		signal.Stop(goesOn)
+		close(goesOn)
+		ended.Wait()
+	})
 }
