@@ -7,7 +7,7 @@ import (
 
 	"go.lsp.dev/jsonrpc2"
 
-	"dipls/cells"
+	"dipls/lsp/docs"
 	"dipls/session"
 )
 
@@ -37,7 +37,7 @@ func (s *server) runCode(ctx context.Context, a *codeArgs) (*runReply, error) {
 		settings = s.config.ofDocument(d)
 	}
 	var plan []planned
-	for c := range cells.Parse(a.Code).Cells() {
+	for c := range s.docs.Parse(docs.PathOf(a.URI), a.Code).Cells() {
 		request, ok := session.CellOfTyped(c, h.target)
 		if !ok {
 			continue
@@ -92,7 +92,7 @@ func (s *server) completeCode(ctx context.Context, a *completeArgs) (*completeRe
 		return nil, err
 	}
 	request := session.Cell{Target: h.target}
-	if first, ok := cells.Parse(a.Code).Cell(1); ok {
+	if first, ok := s.docs.Parse(docs.PathOf(a.URI), a.Code).Cell(1); ok {
 		if c, runs := session.CellOfTyped(first, h.target); runs {
 			request = c
 		}

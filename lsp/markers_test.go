@@ -30,4 +30,15 @@ func TestCellMarkers(t *testing.T) {
 	if n := count(); n != 4 {
 		t.Errorf("%d cells", n)
 	}
+	var pieces struct{ Cells []struct{ Header string } }
+	text := "1\n# COMMAND ----------\n2\n"
+	for _, params := range []lsptest.Object{{"text": text}, {"text": text, "uri": e.URI("b.py")}} {
+		if must(t, e.Call("dip/split", params, &pieces)); len(pieces.Cells) != 2 || pieces.Cells[1].Header != "# COMMAND ----------\n" {
+			t.Errorf("%v: %+v", params, pieces)
+		}
+	}
+	var reply struct{ Cells int }
+	if e.Command("dip.runCode", lsptest.Object{"code": "print a\n# COMMAND ----------\nprint b\n"}, &reply); reply.Cells != 2 {
+		t.Errorf("%d cells run", reply.Cells)
+	}
 }

@@ -3,7 +3,9 @@ package lsp
 import (
 	"context"
 
-	"dipls/cells"
+	"go.lsp.dev/uri"
+
+	"dipls/lsp/docs"
 	"dipls/lsp/rpc"
 )
 
@@ -11,12 +13,13 @@ import (
 const methodSplit = "dip/split"
 
 // newSplit splits texts that need not be open documents.
-func newSplit(*server) feature {
-	return feature{methods: map[string]rpc.Method{methodSplit: rpc.Request(split)}}
+func newSplit(s *server) feature {
+	return feature{methods: map[string]rpc.Method{methodSplit: rpc.Request(s.split)}}
 }
 
 type splitParams struct {
-	Text string `json:"text"`
+	Text string  `json:"text"`
+	URI  uri.URI `json:"uri,omitempty"` // of the file, whose folder may have further markers of cells; without it, the first folder
 }
 
 // splitAnswer is a text in pieces: all of them in their order are the text again.
@@ -32,10 +35,11 @@ type splitCell struct {
 	Body   string `json:"body"`
 }
 
-func split(_ context.Context, p *splitParams) (*splitAnswer, error) {
+func (s *server) split(ctx context.Context, p *splitParams) (*splitAnswer, error) {
 	text := p.Text
+	s.config.await(ctx) // an editor may open a notebook at once
 	answer := &splitAnswer{Gap: text, Cells: []splitCell{}}
-	for c := range cells.Parse(text).Cells() {
+	for c := range s.docs.Parse(docs.PathOf(p.URI), text).Cells() {
 		of, body := c.Range(), c.BodyRange()
 		if c.Index() == 1 {
 			answer.Gap = text[:of.Start]

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dipls/cells"
 	"dipls/internal/clean"
 	"dipls/session"
 )
@@ -109,9 +108,13 @@ func (f *execFlags) planCode(cmd *cobra.Command, args []string) (*plan, error) {
 
 // source is the text that the arguments mean, and the cells of it that they name; none: all.
 func (f *execFlags) source(cmd *cobra.Command, args []string) (from source, wanted []string, err error) {
+	markers, err := f.markers.chosen()
+	if err != nil {
+		return source{}, nil, err
+	}
 	switch hasCode := cmd.Flags().Changed("code"); {
 	case hasCode && len(args) == 0:
-		return source{name: "-c", text: cells.Parse(f.code)}, nil, nil
+		return source{name: "-c", text: markers.Parse(f.code)}, nil, nil
 	case hasCode || len(args) != 1:
 		return source{}, nil, usagef("%s takes one of -c CODE, - for standard input, and FILE or FILE:CELL", cmd.CommandPath())
 	case args[0] == "-":
@@ -119,7 +122,7 @@ func (f *execFlags) source(cmd *cobra.Command, args []string) (from source, want
 		if err != nil {
 			return source{}, nil, fmt.Errorf("cannot read standard input: %w", err)
 		}
-		return source{name: "<stdin>", text: cells.Parse(string(text))}, nil, nil
+		return source{name: "<stdin>", text: markers.Parse(string(text))}, nil, nil
 	}
 	file, cell := splitCell(args[0])
 	if cell != "" {

@@ -240,7 +240,11 @@ func (sh *shell) statement(text string) (left bool, err error) {
 
 // plan is what will run of a statement, and where.
 func (sh *shell) plan(text string) (*plan, error) {
-	from := source{name: "<shell>", text: cells.Parse(text)}
+	markers, err := sh.flags.markers.chosen()
+	if err != nil {
+		return nil, err
+	}
+	from := source{name: "<shell>", text: markers.Parse(text)}
 	all, err := selectCells(from.text, "", nil)
 	if err != nil {
 		return nil, err

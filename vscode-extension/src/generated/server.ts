@@ -1790,6 +1790,8 @@ export interface CellsAnswer {
 
 export interface SplitParams {
   text: string;
+  /** of the file, whose folder may have further markers of cells; without it, the first folder */
+  uri?: string;
 }
 
 export interface SplitCell {
