@@ -165,7 +165,8 @@ var commands = []Command{
 			`"started": "2026-01-31T12:00:00Z", "seconds": 12.5, "peak_memory": 8589934592, `+
 			`"journal": "/home/u/.local/state/dipls/runs/2026-01-31T12-00-00-3f9a2c-1", "server": 4711}]}`, (*server).listRuns)),
 	waiting(define("recall", "Recall run",
-		"Tells once more what a run of the past has told: its `events`, without output beyond 4 MiB (`more`). A silent run has none.",
+		"Tells once more what a run of the past has told: its `events`, without output beyond 4 MiB (`more`; a `log` event stands where it began). A "+
+			"silent run has none. One whose process was killed ends with `died`. `gone` is absent if what the run has left is there.",
 		`{"run": {"run": "3f9a2c-1", "cell": 4, "title": "Train", "target": "remote", "status": "ok", "started": "2026-01-31T12:00:00Z", "seconds": 12.5, `+
 			`"code": "train()", "server": 4711}, "events": [{"event": "run_finished", "run": "3f9a2c-1", "status": "ok", "seconds": 12.5}], "more": false}`,
 		(*server).recall)),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,8 @@ type recallArgs struct {
 type recallReply struct {
 	Run    session.PastRun `json:"run"`
 	Events event.List      `json:"events"`
-	More   bool            `json:"more"` // output was left out: there was too much
+	More   bool            `json:"more"`          // output was left out: there was too much
+	Gone   string          `json:"gone,omitzero"` // what has become of what it has left, as in a cell of dip/cells; absent if that is there
 }
 
 type exportArgs struct {
@@ -101,9 +103,13 @@ func (s *server) recall(_ context.Context, a *recallArgs) (*recallReply, error) 
 	case len(runs) == 0:
 		return nil, fmt.Errorf("there is no run %s", a.Run)
 	}
-	reply := &recallReply{Run: runs[0], Events: event.List{}}
-	size := 0
-	err = session.PastEvents(runs[0], func(ev event.Event, _ time.Duration) error {
+	reply := &recallReply{Run: runs[0], Events: event.List{}, Gone: mayBeGone}
+	if r, known := s.board.kept(a.Run); known {
+		reply.Gone = r.Gone()
+	}
+	size, last := 0, time.Duration(0)
+	err = session.PastEvents(runs[0], func(ev event.Event, at time.Duration) error {
+		last = at
 		switch e := ev.(type) {
 		case *event.RunStarted:
 			began := *e
@@ -115,6 +121,9 @@ func (s *server) recall(_ context.Context, a *recallArgs) (*recallReply, error) 
 				return err
 			}
 			if size += b.Len(); size > maxRecalled {
+				if !reply.More {
+					reply.Events = append(reply.Events, missingFrom(ev))
+				}
 				reply.More = true
 				return nil
 			}
@@ -122,7 +131,47 @@ func (s *server) recall(_ context.Context, a *recallArgs) (*recallReply, error) 
 		reply.Events = append(reply.Events, ev)
 		return nil
 	})
+	if runs[0].Status == session.PastKilled && len(reply.Events) > 0 {
+		reply.Events = append(reply.Events, missingEnd(runs[0], reply.Events, last)...)
+	}
 	return reply, err
+}
+
+// mayBeGone is said of runs that no session here knows any more.
+const mayBeGone = "what it has left may be gone"
+
+// missingFrom says, in place of the first output that is not told again, that there was more.
+func missingFrom(ev event.Event) *event.Log {
+	return &event.Log{
+		Header: event.Header{Kind: event.KindLog, Run: ev.Head().Run, Cell: ev.Head().Cell}, Level: event.LevelWarning, Missing: true,
+		Text: "output was left out from here on: the run's output as text has all of it",
+	}
+}
+
+// missingEnd ends a run whose process was killed before it could tell: first the parts that have not ended, then the run. It is known to have gone on up
+// to its last event.
+func missingEnd(run session.PastRun, told event.List, last time.Duration) event.List {
+	var busy []event.Header
+	for _, ev := range told {
+		e, ok := ev.(*event.RankState)
+		if !ok {
+			continue
+		}
+		who, _ := e.Who()
+		busy = slices.DeleteFunc(busy, func(h event.Header) bool { other, _ := h.Who(); return other == who })
+		if e.Status == "" && e.State == event.StateBusy {
+			busy = append(busy, e.Header)
+		}
+	}
+	var end event.List
+	seconds := event.Seconds(last)
+	for _, h := range busy {
+		end = append(end, &event.RankState{Header: h, State: event.StateDead, Status: event.StatusDied, Seconds: seconds})
+	}
+	return append(end, &event.RunFinished{
+		Header: event.Header{Kind: event.KindRunFinished, Run: run.Run, Cell: event.CellOf(run.Cell)}, Parent: run.Parent,
+		Status: event.StatusDied, Seconds: seconds, Reason: "the process that ran it was killed",
+	})
 }
 
 // export is the command dip.export.

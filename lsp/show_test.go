@@ -79,10 +79,11 @@ func TestShowOutput(t *testing.T) {
 		Run    struct{ Code string }
 		Events []struct{ Event, Began string }
 		More   bool
+		Gone   string
 	}
 	e.Command("dip.recall", lsptest.Object{"run": run}, &recalled)
 	if first, last := recalled.Events[0], recalled.Events[len(recalled.Events)-1]; first.Event != "run_started" || first.Began == "" ||
-		last.Event != "run_finished" || recalled.More || !strings.Contains(recalled.Run.Code, "foobar") {
+		last.Event != "run_finished" || recalled.More || recalled.Gone != "" || !strings.Contains(recalled.Run.Code, "foobar") {
 		t.Errorf("dip.recall: %+v", recalled)
 	}
 	var exported struct{ Path string }
@@ -130,6 +131,9 @@ func TestShowOutput(t *testing.T) {
 	later := lsptest.Start(t, lsptest.Options{Server: server})
 	if got := shown(t, later, lsptest.Object{"run": run}); got != all {
 		t.Errorf("%q, want %q", got, all)
+	}
+	if later.Command("dip.recall", lsptest.Object{"run": run}, &recalled); recalled.Gone != "what it has left may be gone" {
+		t.Errorf("dip.recall in another session: gone %q", recalled.Gone)
 	}
 	files, _ := filepath.Glob(os.Getenv("XDG_STATE_HOME") + "/dipls/runs/*-" + run + "/*.new")
 	if len(files) > 0 {

@@ -31,9 +31,10 @@ test('runs are grouped by day and file, the latest first', () => {
 test('a run is described by a sign, its time and its memory', () => {
   const run = at(31, 12, { peak_memory: 8_600_000_000 });
   expect(runLabel(run)).toBe('cell 2 Train');
-  expect(runText(run)).toBe('✓ 13 s · 12:05 · 8.6 GB peak');
-  expect(runText(at(31, 9, { status: 'killed', seconds: 0 }))).toBe('✗ killed · 09:05');
-  expect(runDetails(run)).toEqual([
+  expect(runText(run, true)).toBe('✓ 13 s · 12:05 · 8.6 GB peak');
+  expect(runText(run, false)).toBe('○ 13 s · 12:05 · 8.6 GB peak');
+  expect(runText(at(31, 9, { status: 'killed', seconds: 0 }), false)).toBe('✗ killed · 09:05');
+  expect(runDetails(run, true)).toEqual([
     'cell 2 Train: ✓ 13 s · 12:05 · 8.6 GB peak',
     '/home/u/train.py:3',
     'all ranks, run a-31-12',

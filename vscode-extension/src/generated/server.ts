@@ -941,6 +941,8 @@ export interface RecallReply {
   events: DipEvent[];
   /** output was left out: there was too much */
   more: boolean;
+  /** what has become of what it has left, as in a cell of dip/cells; absent if that is there */
+  gone?: string;
 }
 
 export interface ExportArgs {

@@ -68,11 +68,15 @@ export function runLabel({ cell, title }: Pick<PastRun, 'cell' | 'title'>): stri
   return cell === 0 ? title || 'run' : `cell ${cell} ${title}`.trim();
 }
 
-/** `✓ 12.5 s · 12:04 · 8.6 GB`: marks are signs as well as colours. */
-export function runText(run: PastRun): string {
+/**
+ * `✓ 12.5 s · 12:04 · 8.6 GB`: marks are signs as well as colours. `there` says that what the run has left is known to be there; otherwise one that was ok
+ * has the mark `○`.
+ */
+export function runText(run: PastRun, there: boolean): string {
   const started = new Date(run.started);
+  const how = run.status === 'ok' ? (there ? marks.ok : '○') : `${marks[run.status]} ${run.status}`;
   return [
-    `${marks[run.status]}${run.status === 'ok' ? '' : ` ${run.status}`}${run.seconds > 0 ? ` ${duration(run.seconds)}` : ''}`,
+    `${how}${run.seconds > 0 ? ` ${duration(run.seconds)}` : ''}`,
     `${two(started.getHours())}:${two(started.getMinutes())}`,
     ...(run.peak_memory === undefined ? [] : [`${bytes(run.peak_memory)} peak`]),
   ].join(' · ');
@@ -88,9 +92,10 @@ const marks: Record<PastRun['status'], string> = {
 };
 
 /** What is known of a run, a line each. */
-export function runDetails(run: PastRun): string[] {
+export function runDetails(run: PastRun, there: boolean): string[] {
   return [
-    `${runLabel(run)}: ${runText(run)}`,
+    `${runLabel(run)}: ${runText(run, there)}`,
+    ...(run.status === 'ok' && !there ? ['What it has left may be gone.'] : []),
     ...(run.path === undefined ? [] : [`${run.path}:${run.line ?? 1}`]),
     `${targetWords(run.target)}, run ${run.run}`,
     ...(run.reason === undefined ? [] : [run.reason]),

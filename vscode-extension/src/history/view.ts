@@ -75,6 +75,9 @@ export class HistoryView
           }, settle);
         }
       }),
+      server.onGone(() => {
+        this.emitter.fire(undefined); // marks change
+      }),
       command('refresh', () => {
         this.forget();
       }),
@@ -114,12 +117,14 @@ export class HistoryView
     }
     const item = new vscode.TreeItem(runLabel(node), None);
     item.id = node.run;
-    item.description = runText(node);
-    item.tooltip = runDetails(node).join('\n');
+    const known = this.runs.get(node.run);
+    const there = known !== undefined && known.gone === undefined;
+    item.description = runText(node, there);
+    item.tooltip = runDetails(node, there).join('\n');
     item.contextValue = node.path === undefined ? 'run' : 'run file';
-    item.iconPath = icons[node.status];
+    item.iconPath = node.status === 'ok' && !there ? past : icons[node.status];
     item.command = { command: `${viewId}.open`, title: 'Open in results', arguments: [node] };
-    item.accessibilityInformation = { label: runDetails(node).join(', ').replaceAll(' · ', ', ') };
+    item.accessibilityInformation = { label: runDetails(node, there).join(', ').replaceAll(' · ', ', ') };
     return item;
   }
 
@@ -183,12 +188,17 @@ export class HistoryView
   /** Shows what a run has put out in the results, also one of an earlier session. */
   private async open({ run }: PastRun): Promise<void> {
     if (!this.runs.get(run)) {
-      const { run: past, events, more } = await this.server.execute('dip.recall', { run });
+      const { run: past, events, more, gone } = await this.server.execute('dip.recall', { run });
       if (past.journal === undefined) {
         vscode.window.setStatusBarMessage(`Dip: ${runLabel(past)} has put nothing out`, 4000);
         return;
       }
+      if (past.status === 'running') {
+        await vscode.commands.executeCommand('dip.showOutput', { run }); // elsewhere: nobody will tell here how it goes on
+        return;
+      }
       this.runs.recall(events);
+      this.runs.lose(gone === undefined ? [] : [{ run, gone }]);
       if (more) {
         await vscode.commands.executeCommand('dip.showOutput', { run });
         return;
@@ -226,6 +236,9 @@ export class HistoryView
 
 const icon = (name: string, colour: string): vscode.ThemeIcon =>
   new vscode.ThemeIcon(name, new vscode.ThemeColor(colour));
+
+/** Of a run that was ok, but whose state is gone, or may be. */
+const past = new vscode.ThemeIcon('circle-large-outline');
 
 const icons: Record<PastRun['status'], vscode.ThemeIcon> = {
   ok: icon('pass', 'testing.iconPassed'),
