@@ -3,7 +3,9 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -77,13 +79,11 @@ func appendSilent(dir string, records []Record) error {
 		return err
 	}
 	path := filepath.Join(dir, silentName)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := lockSilent(path, os.O_CREATE)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	// If another process has renamed the file meanwhile, the lines get into the older one, where they are found as well.
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 	before, err := f.Stat()
 	if err != nil {
 		return err
@@ -96,6 +96,25 @@ func appendSilent(dir string, records []Record) error {
 		return os.Rename(path, filepath.Join(dir, olderSilent))
 	}
 	return nil
+}
+
+// lockSilent opens a file and locks it. If another process has put one in its place meanwhile, that is opened: whoever holds the lock may do so, too.
+func lockSilent(path string, flags int) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|flags, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		ours, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(ours, now) {
+			return f, nil
+		}
+		_ = f.Close()
+	}
 }
 
 // readSilent calls yield with the silent runs in the directory of a journal, the older ones first.
@@ -124,12 +143,44 @@ func readSilent(dir string, yield func(Record)) error {
 	return nil
 }
 
-// removeSilent removes the files once all of their runs are too old.
+// removeSilent removes the runs that are too old.
 func (s *Store) removeSilent(now time.Time) {
 	for _, name := range []string{olderSilent, silentName} {
-		path := filepath.Join(s.dir, name)
-		if info, err := os.Stat(path); err == nil && now.Sub(info.ModTime()) > s.maxAge {
-			_ = os.Remove(path)
+		_ = dropSilent(filepath.Join(s.dir, name), now.Add(-s.maxAge))
+	}
+}
+
+// dropSilent removes the runs of a file that ended before a time, and the file if none is left.
+func dropSilent(path string, limit time.Time) error {
+	f, err := lockSilent(path, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.ModTime().Before(limit) {
+		return os.Remove(path)
+	}
+	in := bufio.NewReader(f)
+	var kept []byte
+	for first := true; ; first = false {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		var r Record
+		if json.Unmarshal(line, &r) == nil && !r.Finished.Before(limit) {
+			if first { // they stand in the order of their ends, about
+				return nil
+			}
+			kept = append(kept, line...)
 		}
 	}
+	if len(kept) == 0 {
+		return os.Remove(path)
+	}
+	draft := path + "-" + rand.Text()
+	if err := os.WriteFile(draft, kept, 0o600); err != nil {
+		return errors.Join(err, os.Remove(draft))
+	}
+	return os.Rename(draft, path)
 }
