@@ -348,20 +348,25 @@ func (l *Log) End() uint64 {
 	return l.end
 }
 
-// Queued are the kept run_queued events of a run and of those after it, up to a position.
-func (l *Log) Queued(run string, end uint64) (events []event.Event) {
+// Queued are the kept run_queued events of a run and of those after it, up to a position, and those that come directly after it: no event of the session
+// lies between. at is the position of the last of them, or the given one.
+func (l *Log) Queued(run string, end uint64) (events []event.Event, at uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.runs[run]
 	if r == nil {
-		return nil
+		return nil, end
 	}
 	for _, e := range l.entries[l.index(r.first):] {
-		if q, ok := e.ev.(*event.RunQueued); ok && e.pos <= end {
-			events = append(events, q)
+		q, ok := e.ev.(*event.RunQueued)
+		switch {
+		case ok:
+			events, end = append(events, q), max(end, e.pos)
+		case e.pos > end:
+			return events, end
 		}
 	}
-	return events
+	return events, end
 }
 
 // Close says that nothing will be appended. Readers come to the end once they have read everything.

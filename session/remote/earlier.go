@@ -85,9 +85,9 @@ func (s *Server) replay(ctx context.Context, run string) (e *earlier, at uint64,
 	if err != nil {
 		return nil, 0, err
 	}
-	at = s.filler.positionOf(ctx, given)
-	// No journal has these, and they come before all else of their runs.
-	return &earlier{first: s.events.Queued(run, at), replay: replay}, at, nil
+	// No journal has these, and they come before all else of their runs. The client may have got some of them already, before it asked.
+	queued, at := s.events.Queued(run, s.filler.positionOf(ctx, given))
+	return &earlier{first: queued, replay: replay}, at, nil
 }
 
 // subscribe begins a subscription of the client's.
