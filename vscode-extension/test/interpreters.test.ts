@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { rows } from '../src/interpreters/rows';
+import { rows, setIn } from '../src/interpreters/rows';
 
 test('interpreters have versions, where they are, and a value for the setting that a moved folder keeps', () => {
   const of = (path: string, version: string, torch: string, kind: string, current?: true) => ({
@@ -37,4 +37,14 @@ test('interpreters have versions, where they are, and a value for the setting th
   expect(rows(found, undefined, '/root').map(({ detail, value }) => [detail, value])).toEqual(
     found.map(({ path }) => [path, path]),
   );
+});
+
+test('a choice is taken back wherever it was made, not only in the folder', () => {
+  expect(setIn({ globalValue: '/usr/bin/python3' })).toEqual(['Global']);
+  expect(setIn({ globalValue: '', workspaceValue: 'a', workspaceFolderValue: 'b' })).toEqual([
+    'Global',
+    'Workspace',
+    'WorkspaceFolder',
+  ]);
+  expect(setIn({})).toEqual([]);
 });

@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import { problem } from '../arguments';
 import { showMessage } from '../messages';
 import { isOurs, type Server } from '../server';
-import { rows, settingOf } from './rows';
+import { rows, setIn, settingOf } from './rows';
 
 interface Item extends vscode.QuickPickItem {
   /** Of the setting; undefined: the usual search decides. */
@@ -71,9 +71,13 @@ async function choose(server: Server): Promise<void> {
     const item = await chosen;
     const value = item?.browse ? await browse(resource?.fsPath) : item?.value;
     if (item && !(item.browse && value === undefined)) {
-      const target =
-        resource === undefined ? vscode.ConfigurationTarget.Global : vscode.ConfigurationTarget.WorkspaceFolder;
-      await setting.update('python', value, target);
+      const { ConfigurationTarget } = vscode;
+      const own = resource === undefined ? ConfigurationTarget.Global : ConfigurationTarget.WorkspaceFolder;
+      const targets =
+        value === undefined ? setIn(setting.inspect('python') ?? {}).map((at) => ConfigurationTarget[at]) : [own];
+      for (const target of targets) {
+        await setting.update('python', value, target);
+      }
     }
   } finally {
     picker.dispose();

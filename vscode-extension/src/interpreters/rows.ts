@@ -36,6 +36,20 @@ export function settingOf(file: string, folder: string | undefined): string {
   return inside === undefined ? file : `\${workspaceFolder}/${inside}`;
 }
 
+/** Where a setting is set, as VS Code's `inspect` tells. Only when all of them are cleared has the user made no choice. */
+export function setIn(found: {
+  globalValue?: unknown;
+  workspaceValue?: unknown;
+  workspaceFolderValue?: unknown;
+}): ('Global' | 'Workspace' | 'WorkspaceFolder')[] {
+  const values = {
+    Global: found.globalValue,
+    Workspace: found.workspaceValue,
+    WorkspaceFolder: found.workspaceFolderValue,
+  };
+  return (['Global', 'Workspace', 'WorkspaceFolder'] as const).filter((at) => values[at] !== undefined);
+}
+
 function shortened(file: string, folder: string | undefined, home: string): string {
   const inside = folder === undefined ? undefined : within(folder, file);
   if (inside !== undefined) {
