@@ -36,5 +36,16 @@ export function openEnlarged(context: vscode.ExtensionContext, output: Rich, who
         vscode.window.setStatusBarMessage(known.text, 5000);
     }
   });
-  webview.html = page(webview, bundle, 'enlarged', title);
+  const load = (): void => {
+    webview.html = page(webview, bundle, 'enlarged', title);
+  };
+  const watch = vscode.workspace.onDidChangeConfiguration((change) => {
+    if (change.affectsConfiguration('dip.results.network')) {
+      load(); // a page keeps the policy that it was loaded with
+    }
+  });
+  panel.onDidDispose(() => {
+    watch.dispose();
+  });
+  load();
 }

@@ -28,7 +28,7 @@ export function page(
   return pageText({
     nonce,
     source: webview.cspSource,
-    network: networkAllowed(),
+    network: name !== 'table' && networkAllowed(), // tables show text only
     title,
     style: url('results.css'),
     script: url(`${name}.js`),
