@@ -54,14 +54,7 @@ func (s *server) runCode(ctx context.Context, a *codeArgs) (*runReply, error) {
 	if len(plan) == 0 {
 		return nil, errNoCode
 	}
-	runs, err := s.start(ctx, w, h, plan)
-	if err != nil {
-		return nil, err
-	}
-	if len(plan) == 1 {
-		return &runReply{Run: runs[0]}, nil
-	}
-	return &runReply{Run: runs[0], Cells: len(plan)}, nil
+	return s.startReply(ctx, w, h, plan)
 }
 
 // completeArgs are the beginning of code that is in no document.

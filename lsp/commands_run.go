@@ -257,6 +257,11 @@ func (s *server) carryOut(ctx context.Context, d *docs.Snapshot, h how, plan []p
 	if err != nil {
 		return nil, err
 	}
+	return s.startReply(ctx, w, h, plan)
+}
+
+// startReply starts a sequence of runs, of which there is at least one, and answers which they are.
+func (s *server) startReply(ctx context.Context, w *workspace, h how, plan []planned) (*runReply, error) {
 	runs, err := s.start(ctx, w, h, plan)
 	if err != nil {
 		return nil, err
