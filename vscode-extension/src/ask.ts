@@ -77,6 +77,19 @@ function icon({ status }: Run): string {
   return status === undefined ? 'sync' : status === 'ok' ? 'check' : status === 'interrupted' ? 'debug-stop' : 'error';
 }
 
+/** The item that is chosen from a list, which closes with that; undefined if it is closed without. Whoever has made the list shows and disposes of it. */
+export function choice<I extends vscode.QuickPickItem>(picker: vscode.QuickPick<I>): Promise<I | undefined> {
+  return new Promise((resolve) => {
+    picker.onDidAccept(() => {
+      resolve(picker.activeItems[0]);
+      picker.hide();
+    });
+    picker.onDidHide(() => {
+      resolve(undefined);
+    });
+  });
+}
+
 /** Shows a list until it is closed or has an answer. */
 function answer<A, I extends vscode.QuickPickItem>(
   picker: vscode.QuickPick<I>,

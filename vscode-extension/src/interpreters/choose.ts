@@ -2,6 +2,7 @@
 import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import { problem } from '../arguments';
+import { choice } from '../ask';
 import { showMessage } from '../messages';
 import { isOurs, type Server } from '../server';
 import { rows, setIn, settingOf } from './rows';
@@ -35,15 +36,7 @@ async function choose(server: Server): Promise<void> {
   picker.matchOnDescription = true;
   picker.matchOnDetail = true;
   picker.busy = true;
-  const chosen = new Promise<Item | undefined>((resolve) => {
-    picker.onDidAccept(() => {
-      resolve(picker.activeItems[0]);
-      picker.hide();
-    });
-    picker.onDidHide(() => {
-      resolve(undefined);
-    });
-  });
+  const chosen = choice(picker);
   picker.show();
   try {
     const { interpreters } = await server.execute('dip.interpreters', document ? { uri: document.toString() } : {});

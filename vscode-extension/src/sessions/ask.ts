@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import * as vscode from 'vscode';
 import type { ListedSession } from '../generated/server';
 import { problem } from '../arguments';
+import { choice } from '../ask';
 import { confirmed, showMessage } from '../messages';
 import type { Server } from '../server';
 import type { Tie } from './sessions';
@@ -50,15 +51,7 @@ export async function askSession(server: Server, title: string, where: Where): P
       void showMessage('error', problem(error));
     }
   });
-  const chosen = new Promise<Row | undefined>((resolve) => {
-    picker.onDidAccept(() => {
-      resolve(picker.activeItems[0]);
-      picker.hide();
-    });
-    picker.onDidHide(() => {
-      resolve(undefined);
-    });
-  });
+  const chosen = choice(picker);
   picker.show();
   try {
     await list();
